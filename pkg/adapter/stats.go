@@ -1,0 +1,49 @@
+package adapter
+
+import "time"
+
+// Role names one of the connections to a broker.
+type Role string
+
+// The roles.
+const (
+	RolePublish   Role = "publish"
+	RoleSubscribe Role = "subscribe"
+)
+
+// Stats are the totals of an adapter since its start, and its state. Maps hold only the keys that were seen;
+// every key comes from a closed list.
+type Stats struct {
+	Up            map[Role]bool           // whether the connection works
+	Published     map[string]uint64       // by kind of channel: broadcast, room
+	PublishErrors map[string]uint64       // by kind: timeout, refused, oom, readonly, auth, other
+	Received      map[ReceivedKey]uint64  // messages heard
+	Reconnects    map[ReconnectKey]uint64 // connections made anew
+	Subscriptions map[string]int          // by kind: channel, pattern
+	PublishQueue  int                     // messages that wait to be published
+	Dropped       map[string]uint64       // lost on this node, by reason: queue_full
+}
+
+// ReceivedKey tells received messages apart.
+type ReceivedKey struct {
+	Kind   string // of channel: broadcast, room
+	Result string // delivered, own, no_match, malformed
+}
+
+// ReconnectKey tells reconnections apart.
+type ReconnectKey struct {
+	Role  Role
+	Cause string // closed, watchdog
+}
+
+// Trace has functions that an adapter calls; nil ones are skipped. They must return quickly and may be called
+// from any goroutine.
+type Trace struct {
+	// Published is called for each group of messages that was sent as one pipeline: how many there were and
+	// how long the oldest waited from Publish to the broker's answer.
+	Published func(messages int, wait time.Duration, err error)
+	// Gap is called when a subscription is back: how long nothing could be heard.
+	Gap func(d time.Duration)
+	// Reconnected is called when a connection was made anew.
+	Reconnected func(role Role, cause string)
+}
