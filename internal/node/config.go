@@ -1,0 +1,234 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// config is what one node needs to know, as flags of the command line. Each flag is an environment variable
+// too; defaults are in the tags, and validate checks what tags cannot say.
+type config struct {
+	Path            string   `default:"/socket.io/" group:"Socket.IO" help:"Path under which Socket.IO is served."`
+	Events          []string `default:"chat message" group:"Socket.IO" help:"Events that are relayed to everyone in their namespace."`
+	AllowTransports []string `default:"polling,websocket" enum:"polling,websocket" group:"Socket.IO" help:"Transports that clients may use (${enum})."`
+
+	PingInterval   time.Duration `default:"25s" group:"Socket.IO" help:"Time between two pings of a client."`
+	PingTimeout    time.Duration `default:"20s" group:"Socket.IO" help:"How long a ping may stay unanswered."`
+	UpgradeTimeout time.Duration `default:"10s" group:"Socket.IO" help:"How long a change of transport may take."`
+	ConnectTimeout time.Duration `default:"45s" group:"Socket.IO" help:"How long a client may take to join a namespace."`
+	WriteTimeout   time.Duration `default:"10s" group:"Socket.IO" help:"How long a client may take no bytes before it is closed."`
+	MaxPayload     size          `default:"1MB" group:"Socket.IO" help:"Largest message of a client: bytes, or with a unit such as 64kB or 1MiB."`
+
+	Queue  queueConfig  `embed:"" prefix:"queue." group:"Limits"`
+	Limits limitsConfig `embed:"" prefix:"limits." group:"Limits"`
+
+	Adapter string      `default:"" enum:",memory,redis" group:"Cluster" placeholder:"memory|redis" help:"Line to the other nodes: memory (none) or redis. Empty: redis if --redis.url is given, else memory."`
+	Redis   redisConfig `embed:"" prefix:"redis." group:"Cluster"`
+
+	Page   bool         `default:"true" negatable:"" group:"Pages" help:"Serve the chat page at /."`
+	Client clientConfig `embed:"" prefix:"client." group:"Pages"`
+
+	PublicReadyz bool        `group:"Operation" help:"Serve /readyz on the public address too."`
+	Drain        drainConfig `embed:"" prefix:"drain." group:"Operation"`
+	Log          logConfig   `embed:"" prefix:"log." group:"Operation"`
+}
+
+type queueConfig struct {
+	Bytes    size   `default:"1MiB" help:"Bytes that may wait for one client."`
+	Messages int    `default:"4096" help:"Messages that may wait for one client."`
+	Policy   string `default:"close" enum:"close,drop_volatile" help:"What happens to a client whose queue is full: close it, or drop_volatile messages only and refuse the others."`
+}
+
+type limitsConfig struct {
+	HandshakesPerSecond int `default:"0" help:"New connections per second; further ones are answered 503. 0: no limit."`
+}
+
+type redisConfig struct {
+	URL      string        `default:"" placeholder:"URL" help:"Redis that connects the nodes: redis://[[user]:password@]host[:port][/db], rediss:// for TLS, unix:// for a socket."`
+	Prefix   string        `default:"socket.io" help:"Prefix of the channels, as in Node's adapter."`
+	Watchdog time.Duration `default:"3s" help:"A subscription that does not answer for this long is made anew."`
+	Degraded string        `default:"serve" enum:"serve,refuse" help:"Readiness while Redis is away: serve (ready, clients of this node still reach each other) or refuse (not ready)."`
+}
+
+type clientConfig struct {
+	Serve bool   `default:"true" negatable:"" help:"Serve the client's bundle (socket.io.js) below the path."`
+	Dir   string `default:"" placeholder:"DIR" help:"Folder of the bundle, such as node_modules/socket.io-client/dist. Empty: the one that is built in."`
+}
+
+type drainConfig struct {
+	LameDuck time.Duration `default:"5s" help:"On SIGTERM: how long the node says that it is not ready before it closes connections. Longer than the balancer's check."`
+	Timeout  time.Duration `default:"35s" help:"On SIGTERM: the whole time to end."`
+	Status   int           `default:"503" enum:"404,503" help:"Status of /readyz while draining: 503, or 404 for HAProxy's disable-on-404."`
+}
+
+type logConfig struct {
+	Level  string `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: debug (shows the text of messages), info, warn or error."`
+	Format string `default:"${log_format}" enum:"json,text" help:"Form of the log on stderr: json or text."`
+}
+
+// nodeConfig is what a node that is alone in its process needs besides.
+type nodeConfig struct {
+	Addr         []string `default:":3000" group:"Addresses" help:"Public addresses: clients, page and client bundle."`
+	InternalAddr string   `default:"127.0.0.1:9464" group:"Addresses" help:"Internal address: /metrics, /healthz, /readyz, /version. Empty: none."`
+	Node         struct {
+		ID       string `default:"" placeholder:"NAME" help:"Name of the node in logs and metrics. Empty: random."`
+		RouteTag string `default:"" placeholder:"TAG" help:"Put in front of every session id as TAG_, so that a balancer can route by it: letters, digits and dashes. Empty: made from the node's id when Redis is used, else none."`
+	} `embed:"" prefix:"node." group:"Cluster"`
+}
+
+const (
+	adapterMemory = "memory"
+	adapterRedis  = "redis"
+)
+
+// adapterName returns the adapter to use.
+func (c *config) adapterName() string {
+	switch {
+	case c.Adapter != "":
+		return c.Adapter
+	case c.Redis.URL != "":
+		return adapterRedis
+	}
+	return adapterMemory
+}
+
+// redisOptions returns how to reach Redis. A publish is never tried twice, because a lost reply would make it
+// arrive twice. The error never shows the URL, which may hold a password.
+func (c *config) redisOptions() (*redis.Options, error) {
+	o, err := redis.ParseURL(c.Redis.URL)
+	if err != nil {
+		if invalid := (*url.Error)(nil); errors.As(err, &invalid) {
+			err = errors.New("not a URL of the form redis://[[user]:password@]host[:port][/db]")
+		}
+		return nil, fmt.Errorf("--redis.url: %w", err)
+	}
+	o.MaxRetries = -1
+	return o, nil
+}
+
+var (
+	validPath = regexp.MustCompile(`^/([A-Za-z0-9._~-]+/)*([A-Za-z0-9._~-]+)?$`)
+	validTag  = regexp.MustCompile(`^[A-Za-z0-9-]{1,32}$`)
+)
+
+// reservedEvents cannot be sent by a client (Socket.IO reserves them for its own life cycle).
+var reservedEvents = []string{"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
+
+// validate returns the first value that cannot work, named by its flag, and brings values into their one form.
+func (c *config) validate() error {
+	if !validPath.MatchString(c.Path) {
+		return fmt.Errorf("--path: %q is not a path such as /socket.io/ (letters, digits, - . _ ~)", c.Path)
+	}
+	if !strings.HasSuffix(c.Path, "/") {
+		c.Path += "/"
+	}
+	if c.Page && c.Path == "/" {
+		return errors.New("--path: / is the place of the chat page; choose another path or --no-page")
+	}
+	if len(c.AllowTransports) == 0 {
+		return errors.New("--allow-transports: needs at least one of polling, websocket")
+	}
+	for _, event := range c.Events {
+		if event == "" || slices.Contains(reservedEvents, event) {
+			return fmt.Errorf("--events: %q is not an event that a client can send", event)
+		}
+	}
+	if c.Adapter == adapterRedis && c.Redis.URL == "" {
+		return errors.New("--adapter: redis needs --redis.url")
+	}
+	if c.Redis.URL != "" {
+		if _, err := c.redisOptions(); err != nil {
+			return err
+		}
+	}
+	if c.Redis.Prefix == "" {
+		return errors.New("--redis.prefix: must not be empty")
+	}
+	if err := c.validateClient(); err != nil {
+		return err
+	}
+	return c.validateNumbers()
+}
+
+func (c *config) validateClient() error {
+	if !c.Client.Serve || c.Client.Dir == "" {
+		return nil
+	}
+	if info, err := os.Stat(c.Client.Dir); err != nil {
+		return fmt.Errorf("--client.dir: %w", err)
+	} else if !info.IsDir() {
+		return fmt.Errorf("--client.dir: %s is not a folder", c.Client.Dir)
+	}
+	return nil
+}
+
+func (c *config) validateNumbers() error {
+	for _, d := range []struct {
+		flag  string
+		value time.Duration
+	}{
+		{"ping-interval", c.PingInterval}, {"ping-timeout", c.PingTimeout}, {"upgrade-timeout", c.UpgradeTimeout},
+		{"connect-timeout", c.ConnectTimeout}, {"write-timeout", c.WriteTimeout}, {"redis.watchdog", c.Redis.Watchdog},
+		{"drain.timeout", c.Drain.Timeout},
+	} {
+		if d.value < time.Millisecond {
+			return fmt.Errorf("--%s: must be at least 1ms, got %s", d.flag, d.value)
+		}
+	}
+	for _, n := range []struct {
+		flag       string
+		value, min int
+	}{
+		{"max-payload", int(c.MaxPayload), 1}, {"queue.bytes", int(c.Queue.Bytes), 1}, {"queue.messages", c.Queue.Messages, 1},
+		{"limits.handshakes-per-second", c.Limits.HandshakesPerSecond, 0},
+	} {
+		if n.value < n.min {
+			return fmt.Errorf("--%s: must be at least %d, got %d", n.flag, n.min, n.value)
+		}
+	}
+	if c.Drain.LameDuck < 0 || c.Drain.LameDuck >= c.Drain.Timeout {
+		return fmt.Errorf("--drain.lame-duck: must be between 0s and --drain.timeout (%s), got %s", c.Drain.Timeout, c.Drain.LameDuck)
+	}
+	return nil
+}
+
+func (c *nodeConfig) validate() error {
+	if len(c.Addr) == 0 {
+		return errors.New("--addr: needs at least one address")
+	}
+	for _, addr := range c.Addr {
+		if err := validateAddr("addr", addr); err != nil {
+			return err
+		}
+	}
+	if c.InternalAddr != "" {
+		if err := validateAddr("internal-addr", c.InternalAddr); err != nil {
+			return err
+		}
+	}
+	if tag := c.Node.RouteTag; tag != "" && !validTag.MatchString(tag) {
+		return fmt.Errorf("--node.route-tag: %q must be 1 to 32 letters, digits or dashes", tag)
+	}
+	return nil
+}
+
+func validateAddr(flag, addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		return fmt.Errorf("--%s: %q is not an address such as :3000 or 127.0.0.1:3000", flag, addr)
+	}
+	return nil
+}

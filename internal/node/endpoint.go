@@ -1,0 +1,104 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// failures carries the first failure of a listener; it has room for one.
+type failures chan error
+
+func (f failures) report(err error) {
+	select {
+	case f <- err:
+	default: // one is enough to end the program
+	}
+}
+
+// endpoint is an HTTP server on one or more addresses. All methods work on nil, an endpoint that is not wanted.
+type endpoint struct {
+	listeners []net.Listener
+	server    *http.Server
+	serving   sync.WaitGroup
+}
+
+// Limits of the HTTP servers. There is no WriteTimeout, because a long poll is answered late.
+const (
+	readHeaderTimeout = 10 * time.Second
+	idleTimeout       = 620 * time.Second // longer than any common balancer keeps an idle connection (at most 600 s)
+	maxHeaderBytes    = 64 << 10
+)
+
+// listen opens the addresses. Its error names the flag that holds them.
+func listen(flag string, addrs ...string) (*endpoint, error) {
+	e := &endpoint{}
+	for _, addr := range addrs {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			e.close()
+			return nil, fmt.Errorf("--%s: %w", flag, err)
+		}
+		e.listeners = append(e.listeners, l)
+	}
+	return e, nil
+}
+
+// serve answers requests until shutdown; failed hears of a listener that ends by itself.
+func (e *endpoint) serve(h http.Handler, log *slog.Logger, failed failures) {
+	if e == nil {
+		return
+	}
+	e.server = &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	for _, l := range e.listeners {
+		e.serving.Go(func() {
+			if err := e.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				failed.report(fmt.Errorf("listener %s: %w", l.Addr(), err))
+			}
+		})
+	}
+}
+
+// addrs returns the addresses with the ports that were chosen.
+func (e *endpoint) addrs() []string {
+	if e == nil {
+		return nil
+	}
+	addrs := make([]string, len(e.listeners))
+	for i, l := range e.listeners {
+		addrs[i] = l.Addr().String()
+	}
+	return addrs
+}
+
+// shutdown waits for running requests until ctx ends, then cuts them.
+func (e *endpoint) shutdown(ctx context.Context) {
+	if e == nil {
+		return
+	}
+	if err := e.server.Shutdown(ctx); err != nil {
+		_ = e.server.Close() // its only error is that of a listener, which Shutdown has closed already
+	}
+	e.serving.Wait()
+}
+
+// close ends listeners that were never served.
+func (e *endpoint) close() {
+	if e == nil {
+		return
+	}
+	for _, l := range e.listeners {
+		_ = l.Close() // nobody has used it
+	}
+}

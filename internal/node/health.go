@@ -1,0 +1,97 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"example.com/chorus/pkg/adapter"
+)
+
+// health is the body of /readyz.
+type health struct {
+	Status      string    `json:"status"` // ready, degraded, starting, unavailable, draining
+	Node        string    `json:"node"`
+	Redis       string    `json:"redis"` // up, down, off
+	Error       string    `json:"error,omitempty"`
+	Connections int64     `json:"connections"`
+	Draining    bool      `json:"draining"`
+	Since       time.Time `json:"since"` // the start of the node
+}
+
+// ready tells whether the node should get new clients, and the status that says so.
+func (n *node) ready() (int, health) {
+	h := health{Status: "ready", Node: n.id, Redis: "off", Connections: n.connections(), Draining: n.draining.Load(), Since: n.started}
+	code := http.StatusOK
+	if broker, ok := n.adapter.(adapter.Status); ok {
+		h.Redis = "up"
+		if err := broker.Ready(); err != nil {
+			h.Redis, h.Error = "down", err.Error()
+			switch {
+			case !n.wasReady.Load():
+				code, h.Status = http.StatusServiceUnavailable, "starting"
+			case n.config.Redis.Degraded == "refuse":
+				code, h.Status = http.StatusServiceUnavailable, "unavailable"
+			default:
+				h.Status = "degraded" // clients of this node still reach each other
+			}
+		}
+	}
+	if h.Draining {
+		code, h.Status = n.config.Drain.Status, "draining"
+	}
+	return code, h
+}
+
+func (n *node) serveReady(w http.ResponseWriter, _ *http.Request) {
+	code, h := n.ready()
+	writeJSON(w, code, h)
+}
+
+// serveHealth says that the process answers. Redis does not matter here: a restart would not bring it back.
+func (n *node) serveHealth(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, struct {
+		Status string `json:"status"`
+		Node   string `json:"node"`
+	}{"ok", n.id})
+}
+
+func serveVersion(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, readVersion())
+}
+
+func writeJSON(w http.ResponseWriter, code int, body any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(body) // the prober went away
+}
+
+// readyPoll is how often a starting node asks whether Redis is there.
+const readyPoll = 50 * time.Millisecond
+
+// watchRedis notes when Redis was reached for the first time; from then on its loss is no reason to be taken
+// out of service.
+func (n *node) watchRedis() {
+	ctx, cancel := context.WithCancel(context.Background())
+	n.stopWatch = cancel
+	broker, ok := n.adapter.(adapter.Status)
+	if !ok {
+		n.wasReady.Store(true)
+		return
+	}
+	n.watching.Go(func() {
+		tick := time.NewTicker(readyPoll)
+		defer tick.Stop()
+		for broker.Ready() != nil {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+		n.wasReady.Store(true)
+		n.log.Info("redis is connected", "after", time.Since(n.started).Round(time.Millisecond).String())
+	})
+}

@@ -1,0 +1,36 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// logger returns the log of a process. It begins with the variables that look as if they were meant for us.
+func (c *logConfig) logger(p *process) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Level)) // one of the enum's names
+	o := &slog.HandlerOptions{Level: level}
+	var h slog.Handler = slog.NewJSONHandler(p.stderr, o)
+	if c.Format == "text" {
+		h = slog.NewTextHandler(p.stderr, o)
+	}
+	log := slog.New(h)
+	for _, name := range p.unknown {
+		log.Warn("unknown environment variable is ignored", "name", name)
+	}
+	redis.SetLogger(redisLog{log}) // the Redis library knows only one log for the whole process
+	return log
+}
+
+// redisLog takes what the Redis library says about single connections. The adapter reports what matters of
+// it, so it is for debugging only.
+type redisLog struct{ log *slog.Logger }
+
+func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
+	if l.log.Enabled(ctx, slog.LevelDebug) {
+		l.log.DebugContext(ctx, "redis client", "detail", fmt.Sprintf(format, v...))
+	}
+}

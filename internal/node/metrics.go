@@ -1,0 +1,41 @@
+package node
+
+import (
+	"log/slog"
+	"net/http"
+	"regexp"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"example.com/chorus/pkg/socketio/promsio"
+)
+
+// runtimeMetrics are those of the runtime that explain a slow broadcast, besides the base set.
+var runtimeMetrics = collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/(sched/latencies|sched/pauses/total/gc):seconds$`)}
+
+// metricsHandler returns /metrics of this node.
+func (n *node) metricsHandler() http.Handler {
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(runtimeMetrics)),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		promsio.New(n.server),
+		constant("build_info", "What was built.", prometheus.Labels{
+			"version": readVersion().Version, "go_version": readVersion().GoVersion, "revision": readVersion().Revision,
+		}),
+		constant("node_info", "Which node this is.", prometheus.Labels{"node": n.id, "adapter": n.config.adapterName()}),
+	)
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{
+		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelError),
+		Registry: registry,
+	})
+}
+
+// constant is a metric that is 1 and says something by its labels.
+func constant(name, help string, labels prometheus.Labels) prometheus.Collector {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: program, Name: name, Help: help, ConstLabels: labels})
+	g.Set(1)
+	return g
+}

@@ -1,0 +1,209 @@
+// Package node is the program around the library: configuration, Redis connection, listeners, readiness,
+// orderly end, and the chat application that a node serves.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"example.com/chorus/pkg/adapter"
+	"example.com/chorus/pkg/adapter/redisadapter"
+	"example.com/chorus/pkg/socketio"
+	"example.com/chorus/web"
+)
+
+// identity tells nodes apart.
+type identity struct {
+	id  string // in logs and metrics
+	tag string // in front of session ids; may be empty
+}
+
+// addresses are where a node listens, and the flags that say so.
+type addresses struct {
+	public     []string
+	publicFlag string
+
+	internal     string // empty: no internal listener
+	internalFlag string
+}
+
+// node is one running node.
+type node struct {
+	identity
+	config  *config
+	log     *slog.Logger
+	started time.Time
+
+	server  *socketio.Server
+	adapter adapter.Adapter
+	redis   *redis.Client // nil in memory
+
+	public, internal *endpoint
+
+	draining  atomic.Bool
+	wasReady  atomic.Bool // Redis has been reached
+	stopWatch context.CancelFunc
+	watching  sync.WaitGroup
+}
+
+// startNode listens, connects and serves. It does not wait for Redis. A listener that ends by itself later is
+// reported to failed.
+func startNode(c *config, who identity, at addresses, failed failures, log *slog.Logger) (*node, error) {
+	n := &node{identity: who, config: c, log: log, started: time.Now()}
+	var err error
+	if n.public, err = listen(at.publicFlag, at.public...); err != nil {
+		return nil, err
+	}
+	if at.internal != "" {
+		if n.internal, err = listen(at.internalFlag, at.internal); err != nil {
+			n.public.close()
+			return nil, err
+		}
+	}
+	if err := n.connect(); err != nil {
+		n.public.close()
+		n.internal.close()
+		return nil, err
+	}
+	registerChat(n.server.Of("/"), c.Events, log)
+	n.public.serve(n.publicHandler(), log, failed)
+	n.internal.serve(n.internalHandler(), log, failed)
+	n.watchRedis()
+	log.Info("listening", "addr", n.public.addrs(), "internal_addr", n.internal.addrs(), "path", c.Path,
+		"adapter", c.adapterName(), "route_tag", n.tag)
+	return n, nil
+}
+
+// connect makes the adapter and the server.
+func (n *node) connect() error {
+	n.adapter = adapter.NewMemory()
+	if n.config.adapterName() == adapterRedis {
+		options, err := n.config.redisOptions()
+		if err != nil {
+			return err
+		}
+		n.redis = redis.NewClient(options)
+		n.adapter = redisadapter.NewPubSub(n.redis, &redisadapter.Options{
+			Prefix: n.config.Redis.Prefix, Watchdog: n.config.Redis.Watchdog, Logger: n.log,
+		})
+	}
+	var err error
+	if n.server, err = socketio.NewServer(n.serverOptions()); err != nil {
+		return errors.Join(err, n.disconnect(context.Background()))
+	}
+	return nil
+}
+
+func (n *node) serverOptions() *socketio.Options {
+	c := n.config
+	o := &socketio.Options{
+		Path:                   c.Path,
+		PingInterval:           c.PingInterval,
+		PingTimeout:            c.PingTimeout,
+		UpgradeTimeout:         c.UpgradeTimeout,
+		ConnectTimeout:         c.ConnectTimeout,
+		WriteTimeout:           c.WriteTimeout,
+		MaxPayload:             int(c.MaxPayload),
+		Transports:             c.AllowTransports,
+		Adapter:                n.adapter,
+		RouteTag:               n.tag,
+		Client:                 c.Client.files(),
+		QueueBytes:             int(c.Queue.Bytes),
+		QueueMessages:          c.Queue.Messages,
+		MaxHandshakesPerSecond: c.Limits.HandshakesPerSecond,
+		Logger:                 n.log,
+	}
+	if c.Queue.Policy == "drop_volatile" {
+		o.QueuePolicy = socketio.DropVolatile
+	}
+	return o
+}
+
+// files returns the client's bundle, or nil if there is none to serve.
+func (c *clientConfig) files() fs.FS {
+	switch {
+	case !c.Serve:
+		return nil
+	case c.Dir != "":
+		return os.DirFS(c.Dir)
+	case !web.Built():
+		return nil
+	}
+	return web.Client()
+}
+
+func (n *node) publicHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle(n.config.Path, n.server)
+	if n.config.Page {
+		mux.Handle("/", web.Page(n.config.Path))
+	}
+	if n.config.PublicReadyz {
+		mux.HandleFunc("GET /readyz", n.serveReady)
+	}
+	return mux
+}
+
+func (n *node) internalHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", n.metricsHandler())
+	mux.HandleFunc("GET /healthz", n.serveHealth)
+	mux.HandleFunc("GET /readyz", n.serveReady)
+	mux.HandleFunc("GET /version", serveVersion)
+	return mux
+}
+
+// drain makes the node look not ready and refuse new clients; the others stay.
+func (n *node) drain() {
+	n.draining.Store(true)
+	n.server.Drain()
+}
+
+// shutdown closes all connections and everything else in order, at the latest when ctx ends. The internal
+// listener is the last to go, so that a probe hears of the draining until the end.
+func (n *node) shutdown(ctx context.Context) error {
+	n.drain()
+	n.stopWatch()
+	n.watching.Wait()
+	err := n.server.Shutdown(ctx)
+	if ctx.Err() != nil {
+		n.log.Warn("time is up: connections were cut", "connections", n.connections())
+		err = nil
+	}
+	n.public.shutdown(ctx)
+	err = errors.Join(err, n.disconnect(ctx))
+	n.internal.shutdown(ctx)
+	n.log.Info("stopped")
+	return err
+}
+
+// disconnect closes the adapter, which a server's Shutdown has done already, and the Redis client.
+func (n *node) disconnect(ctx context.Context) error {
+	if n.redis == nil {
+		return nil
+	}
+	_ = n.adapter.Close(ctx) // queued messages that time did not allow for are counted and logged by the adapter
+	if err := n.redis.Close(); err != nil {
+		return fmt.Errorf("redis: close: %w", err)
+	}
+	return nil
+}
+
+// connections returns how many clients are connected.
+func (n *node) connections() int64 {
+	var open int64
+	for _, t := range n.server.Stats().Transports {
+		open += t.Open
+	}
+	return open
+}

@@ -1,0 +1,112 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// politeEnd is the time to end on SIGINT: enough to tell the clients, too short to annoy a developer.
+const politeEnd = 1500 * time.Millisecond
+
+type serveCommand struct {
+	nodeConfig
+	config
+}
+
+// Validate is called by kong.
+func (c *serveCommand) Validate() error {
+	if err := c.nodeConfig.validate(); err != nil {
+		return err
+	}
+	return c.config.validate()
+}
+
+// Run serves until a signal comes or a listener fails.
+func (c *serveCommand) Run(p *process) error {
+	if c.Node.ID == "" {
+		c.Node.ID = "node-" + strings.ToLower(rand.Text()[:8])
+	}
+	if c.Node.RouteTag == "" && c.adapterName() != adapterMemory {
+		c.Node.RouteTag = tagOf(c.Node.ID)
+	}
+	log := c.Log.logger(p).With("node", c.Node.ID)
+
+	failed := make(failures, 1)
+	n, err := startNode(&c.config, identity{id: c.Node.ID, tag: c.Node.RouteTag}, addresses{
+		public: c.Addr, publicFlag: "addr", internal: c.InternalAddr, internalFlag: "internal-addr",
+	}, failed, log)
+	if err != nil {
+		return err
+	}
+	select {
+	case signal := <-p.signals:
+		return c.end(n, signal, p.signals)
+	case err := <-failed:
+		ctx, cancel := context.WithTimeout(context.Background(), politeEnd)
+		defer cancel()
+		return errors.Join(err, n.shutdown(ctx))
+	}
+}
+
+// errSecondSignal says that somebody did not want to wait.
+var errSecondSignal = errors.New("a second signal ended the program before all connections were closed")
+
+// end stops the node. SIGTERM comes from a supervisor behind a balancer, which must see that the node is not
+// ready before its connections close; SIGINT comes from a person at a terminal.
+func (c *serveCommand) end(n *node, signal os.Signal, signals <-chan os.Signal) error {
+	ctx, hurry := context.WithCancelCause(context.Background())
+	defer hurry(nil)
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		select {
+		case <-signals:
+			hurry(errSecondSignal)
+		case <-done:
+		}
+	}()
+
+	limit, lameDuck := politeEnd, time.Duration(0)
+	if signal == syscall.SIGTERM {
+		limit, lameDuck = c.Drain.Timeout, c.Drain.LameDuck
+	}
+	n.log.Info("shutting down", "signal", signal.String(), "lame_duck", lameDuck.String(), "timeout", limit.String(), "connections", n.connections())
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	n.drain()
+	wait := time.NewTimer(lameDuck)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-ctx.Done():
+	}
+	err := n.shutdown(ctx)
+	if context.Cause(ctx) == errSecondSignal {
+		return errSecondSignal
+	}
+	return err
+}
+
+// tagOf makes a route tag of a node's name. It is a digest because the tag goes to every client, and names of
+// hosts and pods are not for the public.
+func tagOf(id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:4])
+}
+
+type versionCommand struct{}
+
+// Run prints the version.
+func (versionCommand) Run(p *process) error {
+	v := readVersion()
+	_, err := fmt.Fprintf(p.stdout, "%s %s (%s, revision %s)\n", program, v.Version, v.GoVersion, v.Revision)
+	return err
+}

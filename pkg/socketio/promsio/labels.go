@@ -1,0 +1,72 @@
+package promsio
+
+import (
+	"slices"
+	"strings"
+
+	"example.com/chorus/pkg/socketio"
+)
+
+// other is the label of what is in no closed list.
+const other = "other"
+
+// The closed lists of label values.
+var (
+	transports     = []string{"polling", "websocket"}
+	origins        = []string{"local", "remote"}
+	closeReasons   = []string{"client", "server", "ping_timeout", "transport_error", "parse_error", "slow_consumer", "drain", "limit"}
+	handshakes     = []string{"ok", "bad_request", "unknown_transport", "forbidden", "limit", "draining", "cors"}
+	rejections     = []string{"unknown_sid", "wrong_node", "bad_method", "too_large", "overlap"}
+	upgrades       = []string{"ok", "timeout", "probe_failed", "closed"}
+	connects       = []string{"ok", "middleware", "timeout", "unknown_namespace"}
+	scopes         = []string{"all", "rooms", "except"}
+	drops          = []string{"volatile", "queue_full", "closed", "too_large"}
+	roles          = []string{"publish", "subscribe"}
+	causes         = []string{"closed", "watchdog", "moved", "failover"}
+	channelKinds   = []string{"broadcast", "room", "request", "response", "stream"}
+	publishErrors  = []string{"timeout", "refused", "moved", "oom", "readonly", "auth", other}
+	receiveResults = []string{"delivered", "own", "no_match", "malformed"}
+	subscriptions  = []string{"channel", "pattern", "sharded"}
+)
+
+// disconnects are the reasons of the Socket.IO protocol, and those of our own limits, as labels.
+var disconnects = []string{
+	"transport_error", "transport_close", "forced_close", "ping_timeout", "parse_error", "server_shutting_down",
+	"client_namespace_disconnect", "server_namespace_disconnect", "slow_consumer", "slow_handler",
+}
+
+// bounded returns value if the list has it, else other.
+func bounded(list []string, value string) string {
+	if slices.Contains(list, value) {
+		return value
+	}
+	return other
+}
+
+// closeReason maps why a connection ended to who or what ended it.
+func closeReason(r socketio.Reason) string {
+	switch r {
+	case "transport close", "client namespace disconnect":
+		return "client"
+	case "forced close", "forced server close", "server namespace disconnect":
+		return "server"
+	case "ping timeout":
+		return "ping_timeout"
+	case "transport error":
+		return "transport_error"
+	case "parse error":
+		return "parse_error"
+	case "slow consumer":
+		return "slow_consumer"
+	case "server shutting down":
+		return "drain"
+	case "slow handler":
+		return "limit"
+	}
+	return other
+}
+
+// disconnectReason is the reason that handlers see, as a label.
+func disconnectReason(r socketio.Reason) string {
+	return bounded(disconnects, strings.ReplaceAll(string(r), " ", "_"))
+}

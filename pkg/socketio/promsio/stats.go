@@ -1,0 +1,183 @@
+package promsio
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"example.com/chorus/pkg/adapter"
+	"example.com/chorus/pkg/socketio"
+)
+
+// statsDescs are all metrics that are read from socketio.Stats.
+var statsDescs []*prometheus.Desc
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	d := prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+	statsDescs = append(statsDescs, d)
+	return d
+}
+
+var (
+	connections       = describe("connections", "Open connections by their present transport.", "transport")
+	connectionsOpened = describe("connections_opened_total", "Connections by their first transport.", "transport")
+	connectionsClosed = describe("connections_closed_total", "Closed connections by their last transport and what ended them.", "transport", "reason")
+	handshakesDone    = describe("handshakes_total", "Answered handshakes.", "transport", "result")
+	requestsRejected  = describe("engine_requests_rejected_total", "Requests of a session that were refused.", "reason")
+	transportUpgrades = describe("transport_upgrades_total", "Changes of transport.", "from", "to", "result")
+	bytesReceived     = describe("bytes_received_total", "Bytes of messages received from clients.", "transport")
+	bytesSent         = describe("bytes_sent_total", "Bytes sent to clients.", "transport")
+	deliveries        = describe("deliveries_total", "Packets written to clients.", "transport")
+	flushes           = describe("flushes_total", "Writes that carried packets to clients.", "transport")
+	slowCloses        = describe("slow_consumer_closes_total", "Connections closed because their queue was full.", "transport")
+	messagesDropped   = describe("messages_dropped_total", "Packets that were not sent to a client.", "reason")
+	queueMessages     = describe("write_queue_messages", "Packets that wait to be written, over all connections.")
+	queueBytes        = describe("write_queue_bytes", "Bytes that wait to be written, over all connections.")
+
+	sockets           = describe("sockets", "Connected sockets.", "namespace")
+	rooms             = describe("rooms", "Rooms that have a member on this node.", "namespace")
+	roomChanges       = describe("room_changes_total", "Sockets that joined or left a room.", "namespace", "op")
+	socketConnects    = describe("socket_connects_total", "Answered requests to join a namespace.", "namespace", "result")
+	socketDisconnects = describe("socket_disconnects_total", "Sockets that left their namespace.", "namespace", "reason")
+	eventsReceived    = describe("events_received_total", "Events received from clients.", "namespace", "event")
+	eventsSent        = describe("events_sent_total", "Events that this node emitted: to one socket, as a broadcast, or as an acknowledgement.", "namespace", "kind")
+	broadcasts        = describe("broadcasts_total", "Broadcasts delivered on this node, by the node they come from.", "namespace", "origin", "scope")
+
+	handlerPanics = describe("handler_panics_total", "Handlers that panicked; each ended its socket.", "event")
+	inboxTimeouts = describe("inbox_timeouts_total", "Connections closed because a handler took no events for too long.")
+	draining      = describe("draining", "1 while the node refuses new connections.")
+
+	redisUp            = describe("redis_up", "Whether the connection to Redis works.", "role")
+	redisPublished     = describe("redis_published_total", "Messages published.", "channel_kind")
+	redisErrors        = describe("redis_publish_errors_total", "Messages whose publishing failed.", "kind")
+	redisQueue         = describe("redis_publish_queue", "Messages that wait to be published.")
+	redisReceived      = describe("redis_received_total", "Messages heard.", "channel_kind", "result")
+	redisReconnects    = describe("redis_reconnects_total", "Connections made anew.", "role", "cause")
+	redisSubscriptions = describe("redis_subscriptions", "Channels that the node listens to.", "kind")
+	redisDropped       = describe("redis_messages_dropped_total", "Messages of the cluster lost on this node.", "reason")
+)
+
+// sink takes metrics. Its methods panic on a wrong number of labels, a mistake of this package that any test
+// reveals.
+type sink chan<- prometheus.Metric
+
+func (s sink) counter(d *prometheus.Desc, v uint64, labels ...string) {
+	s <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+}
+
+func (s sink) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	s <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+// counters sends one counter for each value of the closed list, so that a series exists before it first
+// counts; fixed labels come first.
+func (s sink) counters(d *prometheus.Desc, list []string, counts map[string]uint64, fixed ...string) {
+	for value, n := range fold(list, counts, func(key string) string { return bounded(list, key) }) {
+		s.counter(d, n, append(fixed[:len(fixed):len(fixed)], value)...)
+	}
+}
+
+// fold sums counts under the label of their key. Every value of the list is in the result.
+func fold[K comparable](list []string, counts map[K]uint64, label func(K) string) map[string]uint64 {
+	sums := make(map[string]uint64, len(list)+1)
+	for _, value := range list {
+		sums[value] = 0
+	}
+	for key, n := range counts {
+		sums[label(key)] += n
+	}
+	return sums
+}
+
+func collectStats(ch chan<- prometheus.Metric, stats socketio.Stats) {
+	s := sink(ch)
+	for _, t := range stats.Transports {
+		s.transport(t)
+	}
+	for result, n := range fold(upgrades, stats.Upgrades, func(key string) string { return bounded(upgrades, key) }) {
+		s.counter(transportUpgrades, n, "polling", "websocket", result)
+	}
+	s.counters(requestsRejected, rejections, stats.Rejected)
+	s.counters(messagesDropped, drops, stats.Dropped)
+	s.gauge(queueMessages, float64(stats.QueueMessages))
+	s.gauge(queueBytes, float64(stats.QueueBytes))
+	for _, n := range stats.Namespaces {
+		s.namespace(n)
+	}
+	s.counter(handlerPanics, stats.HandlerPanics, other)
+	s.counter(inboxTimeouts, stats.InboxTimeouts)
+	s.gauge(draining, truth(stats.Draining))
+	if stats.Adapter != nil {
+		s.adapter(stats.Adapter)
+	}
+}
+
+func (s sink) transport(t socketio.TransportStats) {
+	name := bounded(transports, t.Name)
+	s.gauge(connections, float64(t.Open), name)
+	s.counter(connectionsOpened, t.Opened, name)
+	closed := fold(closeReasons, t.Closed, closeReason)
+	for reason, n := range closed {
+		s.counter(connectionsClosed, n, name, reason)
+	}
+	s.counter(slowCloses, closed["slow_consumer"], name)
+	s.counters(handshakesDone, handshakes, t.Handshakes, name)
+	s.counter(bytesReceived, t.BytesReceived, name)
+	s.counter(bytesSent, t.BytesSent, name)
+	s.counter(deliveries, t.Deliveries, name)
+	s.counter(flushes, t.Flushes, name)
+}
+
+func (s sink) namespace(n socketio.NamespaceStats) {
+	s.gauge(sockets, float64(n.Sockets), n.Name)
+	s.gauge(rooms, float64(n.Rooms), n.Name)
+	s.counter(roomChanges, n.RoomJoins, n.Name, "join")
+	s.counter(roomChanges, n.RoomLeaves, n.Name, "leave")
+	s.counters(socketConnects, connects, n.Connects, n.Name)
+	for reason, count := range fold(disconnects, n.Disconnects, disconnectReason) {
+		s.counter(socketDisconnects, count, n.Name, reason)
+	}
+	s.counter(eventsReceived, n.EventsReceived, n.Name, other)
+
+	var emitted uint64
+	for _, origin := range origins {
+		for _, scope := range scopes {
+			count := n.Broadcasts[socketio.BroadcastKey{Origin: origin, Scope: scope}]
+			s.counter(broadcasts, count, n.Name, origin, scope)
+			if origin == "local" {
+				emitted += count
+			}
+		}
+	}
+	s.counter(eventsSent, n.Emits, n.Name, "emit")
+	s.counter(eventsSent, emitted, n.Name, "broadcast")
+	s.counter(eventsSent, n.Acks, n.Name, "ack")
+}
+
+func (s sink) adapter(a *adapter.Stats) {
+	for _, role := range roles {
+		s.gauge(redisUp, truth(a.Up[adapter.Role(role)]), role)
+	}
+	s.counters(redisPublished, channelKinds, a.Published)
+	s.counters(redisErrors, publishErrors, a.PublishErrors)
+	s.gauge(redisQueue, float64(a.PublishQueue))
+	for _, kind := range channelKinds {
+		for _, result := range receiveResults {
+			s.counter(redisReceived, a.Received[adapter.ReceivedKey{Kind: kind, Result: result}], kind, result)
+		}
+	}
+	for _, role := range roles {
+		for _, cause := range causes {
+			s.counter(redisReconnects, a.Reconnects[adapter.ReconnectKey{Role: adapter.Role(role), Cause: cause}], role, cause)
+		}
+	}
+	for _, kind := range subscriptions {
+		s.gauge(redisSubscriptions, float64(a.Subscriptions[kind]), kind)
+	}
+	s.counters(redisDropped, drops, a.Dropped)
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
