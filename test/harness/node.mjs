@@ -1,0 +1,79 @@
+// Nodes: processes of the program and of the test's own application, on ports that the system chooses.
+import { fileURLToPath } from "node:url";
+import { installed, Program } from "./program.mjs";
+
+const chorus = process.env.CHORUS_BIN || fileURLToPath(new URL("../../bin/chorus", import.meta.url));
+const application = process.env.CHORUS_TEST_APP || fileURLToPath(new URL("../../build/testapp", import.meta.url));
+
+export const programPath = () => {
+  try {
+    return installed(chorus);
+  } catch {
+    throw new Error(`${chorus} is missing: make build`);
+  }
+};
+
+/** The records of a JSON log. */
+export function* records(output) {
+  for (const line of output.split("\n")) {
+    if (line.startsWith("{") && line.endsWith("}")) yield JSON.parse(line);
+  }
+}
+
+export class Node {
+  /** Starts `chorus serve` and waits until it is ready. */
+  static async serve(id, { redis, args = [], ...options } = {}) {
+    const node = new Node(id, programPath(), [
+      "serve", "--addr", "127.0.0.1:0", "--internal-addr", "127.0.0.1:0", "--node.id", id, "--node.route-tag", id,
+      "--log.format", "json", ...(redis ? ["--redis.url", redis.url] : []), ...args,
+    ], options);
+    const listening = await node.#listening();
+    node.url = `http://${[listening.addr].flat()[0]}`;
+    node.internal = `http://${[listening.internal_addr].flat()[0]}`;
+    await node.program.until("readiness", () => node.ready());
+    return node;
+  }
+
+  /** Starts the application in test/app. */
+  static async application(id, { redis }) {
+    const node = new Node(id, installed(application, "(make test builds it)"), ["-tag", id, "-redis", redis.url]);
+    node.url = `http://${(await node.#listening()).addr}`;
+    await node.program.until("readiness", () => node.program.output.includes('"msg":"ready"'));
+    return node;
+  }
+
+  constructor(id, command, args, options) {
+    this.id = id;
+    this.program = new Program(id, command, args, options);
+  }
+
+  #listening() {
+    return this.program.until("its addresses", () => [...records(this.program.output)].find((r) => r.msg === "listening"));
+  }
+
+  get log() {
+    return [...records(this.program.output)];
+  }
+
+  async ready() {
+    const response = await fetch(`${this.internal}/readyz`);
+    await response.text();
+    return response.ok;
+  }
+
+  /** The sum of a metric's series that carry all the given labels; undefined if there is none. */
+  async metric(name, labels = {}) {
+    const text = await (await fetch(`${this.internal}/metrics`)).text();
+    let sum;
+    for (const line of text.split("\n")) {
+      const match = /^([a-z0-9_]+)(\{.*\})? (\S+)$/.exec(line);
+      if (match?.[1] !== name) continue;
+      if (Object.entries(labels).every(([key, value]) => match[2]?.includes(`${key}="${value}"`))) sum = (sum ?? 0) + Number(match[3]);
+    }
+    return sum;
+  }
+
+  stop(signal) {
+    return this.program.stop(signal);
+  }
+}

@@ -1,0 +1,103 @@
+// Programs that a test starts: found, watched, and ended with it, each by its own process id.
+import { spawn } from "node:child_process";
+import { createServer } from "node:net";
+import { accessSync, constants } from "node:fs";
+import { delimiter, join } from "node:path";
+import { after } from "node:test";
+
+const running = new Set();
+
+// What a file's tests started ends with them, also when they fail or are interrupted.
+after(() => Promise.all([...running].map((program) => program.stop("SIGKILL"))));
+process.on("exit", () => running.forEach((program) => program.child.kill("SIGKILL")));
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(1));
+
+/** Resolves as soon as condition() returns (or resolves to) something true; fails, naming what was awaited, after timeout ms. */
+export async function until(what, condition, timeout = 15_000) {
+  const deadline = Date.now() + timeout;
+  for (;;) {
+    const result = await condition();
+    if (result) return result;
+    if (Date.now() > deadline) {
+      throw new Error(`still not true after ${timeout} ms: ${typeof what === "function" ? what() : what}`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+export async function freePort() {
+  const server = createServer();
+  await new Promise((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** Path of an installed program; a missing one is an error that names the Debian package. */
+export function installed(name, debianPackage) {
+  const folders = name.includes("/") ? [""] : [...process.env.PATH.split(delimiter), "/usr/sbin"];
+  for (const folder of folders) {
+    const path = join(folder, name);
+    try {
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {
+      // the next folder may have it
+    }
+  }
+  throw new Error(`${name} is missing: apt-get install -y ${debianPackage}`);
+}
+
+/** A running program whose output is kept. It ends with the tests of the file at the latest. */
+export class Program {
+  output = "";
+  ended = null; // {code, signal} once it has
+
+  constructor(name, command, args, { env = {} } = {}) {
+    this.name = name;
+    this.child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+    running.add(this);
+    for (const stream of [this.child.stdout, this.child.stderr]) {
+      stream.setEncoding("utf8").on("data", (text) => {
+        this.output += text;
+        if (this.output.length > 4_000_000) this.output = this.output.slice(-2_000_000);
+      });
+    }
+    this.exit = new Promise((resolve) => {
+      this.child.once("error", (error) => {
+        this.output += error.stack;
+        this.ended = { code: -1, signal: null };
+        running.delete(this);
+        resolve(this.ended);
+      });
+      this.child.once("close", (code, signal) => {
+        this.ended = { code, signal };
+        running.delete(this);
+        resolve(this.ended);
+      });
+    });
+  }
+
+  /** Waits until condition() is true of the living program. */
+  async until(what, condition, timeout = 15_000) {
+    const tail = () => `${what} of ${this.name}; its last output:\n${this.output.slice(-3000)}`;
+    return until(tail, async () => {
+      if (this.ended) throw new Error(`${this.name} ended (${JSON.stringify(this.ended)}) before: ${tail()}`);
+      return condition();
+    }, timeout);
+  }
+
+  /** Sends a signal and returns how the program ended; one that does not end within timeout ms is killed, which is an error. */
+  async stop(signal = "SIGTERM", timeout = 10_000) {
+    if (this.ended) return this.ended;
+    this.child.kill(signal);
+    let timer;
+    const late = new Promise((resolve) => { timer = setTimeout(resolve, timeout, "late"); });
+    const result = await Promise.race([this.exit, late]);
+    clearTimeout(timer);
+    if (result !== "late") return result;
+    this.child.kill("SIGKILL");
+    await this.exit;
+    throw new Error(`${this.name} did not end within ${timeout} ms of ${signal}; its last output:\n${this.output.slice(-3000)}`);
+  }
+}
