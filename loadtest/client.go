@@ -1,0 +1,246 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// maxUnsent bounds what waits for a server that does not read, in bytes.
+const maxUnsent = 4 << 20
+
+var errUnread = fmt.Errorf("the server reads nothing, %d bytes are waiting", maxUnsent)
+
+// A client is one Socket.IO connection over WebSocket. It knows the packets
+// that a load test meets and nothing else.
+type client struct {
+	number int
+	node   int // index of its target
+	swarm  *swarm
+	ready  chan error // the answer to CONNECT, or why there is none
+
+	mu      sync.Mutex // guards what follows; nothing waits while it is held
+	fd      int        // -1 when closed
+	poller  *poller
+	joined  bool     // CONNECT was answered
+	rest    []byte   // an incomplete frame
+	unsent  []byte   // waits until the kernel takes more
+	streams []stream // by sender
+}
+
+// attach gives c its connected descriptor and what was read behind the
+// handshake.
+func (c *client) attach(fd int, p *poller, read []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fd, c.poller = fd, p
+	if err := p.add(fd, c.number); err != nil {
+		syscall.Close(fd)
+		c.fd = -1
+		return err
+	}
+	if err := c.feed(read, c.swarm.now()); err != nil {
+		c.failLocked(err)
+		return err
+	}
+	return nil
+}
+
+// handle serves one event of the poller.
+func (c *client) handle(events uint32, buf []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd < 0 {
+		return
+	}
+	if events&syscall.EPOLLOUT != 0 {
+		if err := c.sendLocked(nil); err != nil {
+			c.failLocked(err)
+			return
+		}
+	}
+	if events&^syscall.EPOLLOUT == 0 {
+		return
+	}
+	n, err := syscall.Read(c.fd, buf)
+	switch {
+	case errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR):
+	case err != nil:
+		c.failLocked(fmt.Errorf("read: %w", err))
+	case n == 0:
+		c.failLocked(errors.New("the server closed the connection"))
+	default:
+		if err := c.feed(buf[:n], c.swarm.now()); err != nil {
+			c.failLocked(err)
+		}
+	}
+}
+
+// feed takes bytes as they came. c.mu is held.
+func (c *client) feed(b []byte, now time.Duration) error {
+	if len(c.rest) > 0 {
+		c.rest = append(c.rest, b...)
+		b = c.rest
+	}
+	for {
+		op, payload, rest, ok, err := cutFrame(b)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		b = rest
+		if err := c.frame(op, payload, now); err != nil {
+			return err
+		}
+	}
+	switch len(b) {
+	case 0:
+		c.rest = nil // most clients keep no buffer
+	case len(c.rest): // nothing was complete
+	default:
+		c.rest = append([]byte(nil), b...)
+	}
+	return nil
+}
+
+func (c *client) frame(op byte, payload []byte, now time.Duration) error {
+	switch op {
+	case opText:
+		return c.packet(payload, now)
+	case opPing:
+		return c.sendLocked(appendFrame(nil, opPong, payload))
+	case opClose:
+		return errors.New("the server sent a close frame")
+	}
+	return nil // attachments of foreign events
+}
+
+var (
+	connectFrame = appendFrame(nil, opText, []byte("40"))
+	pongFrame    = appendFrame(nil, opText, []byte("3"))
+)
+
+// packet handles an Engine.IO packet.
+func (c *client) packet(p []byte, now time.Duration) error {
+	switch {
+	case bytes.HasPrefix(p, []byte("42")):
+		c.event(p, now)
+	case bytes.HasPrefix(p, []byte("2")):
+		c.swarm.count.pings.Add(1)
+		return c.sendLocked(pongFrame)
+	case bytes.HasPrefix(p, []byte("0")):
+		return c.sendLocked(connectFrame)
+	case bytes.HasPrefix(p, []byte("40")):
+		if !c.joined {
+			c.joined = true
+			c.ready <- nil
+		}
+	case bytes.HasPrefix(p, []byte("44")), bytes.HasPrefix(p, []byte("41")), bytes.HasPrefix(p, []byte("1")):
+		return fmt.Errorf("the server refused or ended the session: %.100q", p)
+	}
+	return nil
+}
+
+func (c *client) event(p []byte, now time.Duration) {
+	count := &c.swarm.count
+	m, kind := c.swarm.codec.parse(p)
+	if kind == relayed && m.sender >= len(c.streams) {
+		kind = damaged
+	}
+	switch kind {
+	case foreign:
+		count.foreign.Add(1)
+		return
+	case damaged:
+		count.damaged.Add(1)
+		return
+	}
+	switch c.streams[m.sender].see(m.number) {
+	case duplicated:
+		count.duplicated.Add(1)
+		return
+	case reordered:
+		count.reordered.Add(1)
+	}
+	count.delivered.Add(1)
+	if m.at < c.swarm.measureFrom.Load() {
+		return
+	}
+	own := c.swarm.nodeOfSender(m.sender) == c.node
+	c.swarm.loops[c.number%len(c.swarm.loops)].latency(own).record(int64(now) - m.at)
+}
+
+// send writes b without waiting; what the kernel does not take is sent later.
+func (c *client) send(b []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd < 0 {
+		return errors.New("send: the connection is closed")
+	}
+	if err := c.sendLocked(b); err != nil {
+		c.failLocked(err)
+		return err
+	}
+	return nil
+}
+
+func (c *client) sendLocked(b []byte) error {
+	waited := len(c.unsent) > 0
+	if waited {
+		b = append(c.unsent, b...)
+	}
+	for len(b) > 0 {
+		n, err := syscall.Write(c.fd, b)
+		if errors.Is(err, syscall.EINTR) {
+			continue
+		}
+		if errors.Is(err, syscall.EAGAIN) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("write: %w", err)
+		}
+		b = b[n:]
+	}
+	if len(b) > maxUnsent {
+		return errUnread
+	}
+	c.unsent = append([]byte(nil), b...)
+	if waits := len(b) > 0; waits != waited {
+		return c.poller.watchWrites(c.fd, c.number, waits)
+	}
+	return nil
+}
+
+// failLocked ends the connection because of err.
+func (c *client) failLocked(err error) {
+	if c.fd < 0 {
+		return
+	}
+	syscall.Close(c.fd) // which takes it out of the poller too
+	c.fd = -1
+	if c.joined {
+		c.swarm.lose(err)
+		return
+	}
+	select {
+	case c.ready <- err:
+	default: // nobody waits any more
+	}
+}
+
+func (c *client) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd >= 0 {
+		syscall.Close(c.fd)
+		c.fd = -1
+	}
+}

@@ -1,0 +1,96 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+type idleCmd struct {
+	options `embed:""`
+	Settle  time.Duration `default:"2s" help:"Time between the last connection and the measurement (default: ${default})."`
+}
+
+func (i *idleCmd) Run(ctx context.Context) error {
+	if err := errors.Join(i.validate(), between("settle", i.Settle, 0, maxDuration)); err != nil {
+		return err
+	}
+	set, end, err := i.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	result, err := runIdle(ctx, set, i.Settle)
+	if err != nil {
+		return err
+	}
+	return publish(i.JSON, result)
+}
+
+// runIdle connects clients that do nothing but answer pings. Memory is what
+// the servers grew by since before the first connection.
+func runIdle(ctx context.Context, set *setting, settle time.Duration) (*idleResult, error) {
+	s, err := newSwarm(set.targets, set.clients, set.loops, 0, set.event, maxHeader)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	stop := set.progress.watch(func() string {
+		return fmt.Sprintf("%4.0fs  pings %d  disconnected %d", s.now().Seconds(), s.count.pings.Load(), s.count.disconnected.Load())
+	})
+	defer stop()
+	empty, err := set.cost(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	begin := s.now()
+	failed, reason := s.connect(ctx, set.parallel, set.timeout)
+	connected := s.now()
+	if failed == set.clients {
+		return nil, fmt.Errorf("no client could connect: %w", reason)
+	}
+	full, err := set.cost(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	if err := pause(ctx, settle); err != nil {
+		return nil, err
+	}
+	before, err := set.cost(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	from, pings := s.now(), s.count.pings.Load()
+	if err := pause(ctx, set.duration); err != nil {
+		return nil, err
+	}
+	after, err := set.cost(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	r := &idleResult{
+		Clients: set.clients, FailedConnects: failed, Disconnected: s.count.disconnected.Load(),
+		ConnectSeconds: (connected - begin).Seconds(), Seconds: (s.now() - from).Seconds(),
+		Pings: s.count.pings.Load() - pings, Errors: texts(reason, s.failure.get()),
+	}
+	if len(set.pids) > 0 {
+		open := set.clients - failed
+		r.BytesPerConnection = (after.server.rss - empty.server.rss) / int64(open)
+		r.MicrosPerConnect = perUnit{float64(open)}.micros(full.server.cpu - empty.server.cpu)
+		r.MicrosPerPing = perUnit{float64(r.Pings)}.micros(after.server.cpu - before.server.cpu)
+	}
+	return r, nil
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

@@ -1,0 +1,61 @@
+//go:build linux
+
+// Command loadtest drives Socket.IO servers with many WebSocket clients and
+// reports what arrived, when, and what it cost the servers.
+//
+//	loadtest fanout   one message to every client, at a fixed rate
+//	loadtest idle     connections that only answer heartbeats
+//	loadtest compare  Chorus beside Node's socket.io, interleaved runs
+//
+// It works against any server that relays the event "chat message" to all of
+// its clients. It needs Linux: clients are driven by epoll, and the cost of
+// local servers is read from /proc.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+type cli struct {
+	Fanout  fanoutCmd  `cmd:"" help:"Send messages at a fixed rate, each to every client; report latency, loss and cost per delivery."`
+	Idle    idleCmd    `cmd:"" help:"Hold connections that only answer heartbeats; report memory per connection and cost per ping."`
+	Compare compareCmd `cmd:"" help:"Run Chorus and Node's socket.io in turn; print medians, spread and ratios."`
+}
+
+// errFaults reports that the run ended but the servers made mistakes, which
+// are in the printed result.
+var errFaults = errors.New("messages or connections were lost, damaged, duplicated or reordered")
+
+func main() { os.Exit(run(os.Args[1:])) }
+
+// run returns the exit code: 0 good, 1 a failed run or a run with faults,
+// 2 wrong usage.
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var c cli
+	parser, err := kong.New(&c, kong.Name("loadtest"),
+		kong.Description("Load test for Socket.IO servers over WebSocket."),
+		kong.BindTo(ctx, (*context.Context)(nil)))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "loadtest:", err)
+		return 2
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "loadtest:", err)
+		return 2
+	}
+	if err := command.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "loadtest:", err)
+		return 1
+	}
+	return 0
+}

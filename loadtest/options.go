@@ -1,0 +1,132 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Bounds of one run: a load test ends, and leaves the machine alive.
+const (
+	maxClients  = 50_000
+	maxRate     = 100_000
+	maxSize     = 1_000_000
+	maxDuration = 10 * time.Minute
+)
+
+// options are the flags that every kind of load has.
+type options struct {
+	URL         []string      `name:"url" default:"http://127.0.0.1:3000" help:"Nodes under test; clients are spread evenly (default: ${default})."`
+	AllowRemote bool          `help:"Permit URLs that are not loopback addresses."`
+	Clients     int           `default:"1000" help:"Connections (default: ${default})."`
+	Duration    time.Duration `default:"10s" help:"Time that is measured (default: ${default}, at most 10m)."`
+	Event       string        `default:"chat message" help:"Event that the server relays (default: ${default})."`
+	Exec        []string      `sep:"none" placeholder:"COMMAND" help:"Start this server for the run and measure it; once for each node."`
+	PID         []int         `name:"pid" help:"Local server processes to measure."`
+	RedisPID    int           `name:"redis-pid" help:"Local Redis process to measure."`
+	JSON        string        `name:"json" placeholder:"FILE" help:"Also write the result as JSON; - is the standard output instead of the table."`
+	Loops       int           `default:"1" help:"Threads that read (default: ${default}); raise it if the generator is reported busy."`
+	Parallel    int           `default:"32" help:"Connections made at the same time (default: ${default})."`
+	Timeout     time.Duration `default:"20s" help:"Time for one connection to be made (default: ${default})."`
+	Quiet       bool          `help:"Show no progress."`
+}
+
+// between checks a number against its bounds.
+func between[T int | float64 | time.Duration](flag string, v, low, high T) error {
+	if v < low || v > high {
+		return fmt.Errorf("--%s %v: want %v to %v", flag, v, low, high)
+	}
+	return nil
+}
+
+func (o *options) validate() error {
+	return errors.Join(
+		between("clients", o.Clients, 1, maxClients),
+		between("duration", o.Duration, 100*time.Millisecond, maxDuration),
+		between("loops", o.Loops, 1, 64),
+		between("parallel", o.Parallel, 1, 1000),
+		between("timeout", o.Timeout, 100*time.Millisecond, maxDuration),
+	)
+}
+
+func (o *options) targets() ([]target, error) {
+	var all []target
+	for _, raw := range o.URL {
+		t, err := parseTarget(raw, o.AllowRemote)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, t)
+	}
+	return all, nil
+}
+
+// begin starts the servers of --exec and gives what a run needs. The returned
+// function ends them.
+func (o *options) begin(ctx context.Context) (*setting, func(), error) {
+	targets, err := o.targets()
+	if err != nil {
+		return nil, nil, err
+	}
+	set := &setting{
+		targets: targets, clients: o.Clients, loops: o.Loops, parallel: o.Parallel, timeout: o.Timeout,
+		event: o.Event, pids: o.PID, redisPID: o.RedisPID, duration: o.Duration,
+	}
+	if !o.Quiet {
+		set.progress = terminal()
+	}
+	var running servers
+	for _, command := range o.Exec {
+		s, err := startServer(command, nil, "sh", "-c", "exec "+command)
+		if err != nil {
+			running.stop()
+			return nil, nil, err
+		}
+		running = append(running, s)
+		set.pids = append(set.pids, s.pid())
+	}
+	if err := running.waitReady(ctx, targets); err != nil {
+		running.stop()
+		return nil, nil, err
+	}
+	return set, running.stop, nil
+}
+
+// A setting is what every run is given.
+type setting struct {
+	targets  []target
+	clients  int
+	loops    int
+	parallel int
+	timeout  time.Duration
+	duration time.Duration
+	event    string
+	pids     []int
+	redisPID int // 0: none
+	progress *progress
+}
+
+// cost is what the processes of a run have used up to now.
+type cost struct {
+	server, redis, generator usage
+	machine                  time.Duration // CPU of all processes
+}
+
+func (s *setting) cost(self int) (c cost, err error) {
+	if c.server, err = sumUsage(s.pids); err != nil {
+		return cost{}, err
+	}
+	if s.redisPID != 0 {
+		if c.redis, err = readUsage(s.redisPID); err != nil {
+			return cost{}, err
+		}
+	}
+	if c.machine, err = machineBusy(); err != nil {
+		return cost{}, err
+	}
+	c.generator, err = readUsage(self)
+	return c, err
+}

@@ -1,0 +1,155 @@
+//go:build linux
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+
+	"github.com/gorilla/websocket"
+)
+
+// A relay is a small Socket.IO server that makes mistakes on demand.
+type relay struct {
+	*httptest.Server
+	fault func(client, message int, packet []byte) (out [][]byte) // nil: none
+	close func(client, message int) bool                          // nil: never
+	deny  func(client int) bool                                   // refuse CONNECT; nil: never
+	ping  bool                                                    // send a ping behind each message
+
+	mu       sync.Mutex
+	conns    []*relayConn
+	joined   int
+	messages int
+	pongs    int
+}
+
+type relayConn struct {
+	*websocket.Conn
+	mu     sync.Mutex
+	joined bool
+}
+
+func (c *relayConn) write(b []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = c.WriteMessage(websocket.TextMessage, b)
+}
+
+func startRelay(t *testing.T, r *relay) *relay {
+	t.Helper()
+	r.Server = httptest.NewServer(r)
+	t.Cleanup(r.Server.Close)
+	return r
+}
+
+func (r *relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if req.URL.Path != "/socket.io/" || req.URL.Query().Get("EIO") != "4" || req.URL.Query().Get("transport") != "websocket" {
+		http.Error(w, "bad request", http.StatusBadRequest)
+		return
+	}
+	var u websocket.Upgrader
+	ws, err := u.Upgrade(w, req, nil)
+	if err != nil {
+		return
+	}
+	defer ws.Close()
+	c := &relayConn{Conn: ws}
+	r.mu.Lock()
+	number := len(r.conns)
+	r.conns = append(r.conns, c)
+	r.mu.Unlock()
+	c.write([]byte(`0{"sid":"x","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}`))
+	for {
+		_, p, err := c.ReadMessage()
+		if err != nil {
+			return
+		}
+		r.packet(number, c, p)
+	}
+}
+
+func (r *relay) packet(number int, c *relayConn, p []byte) {
+	switch {
+	case string(p) == "3":
+		r.mu.Lock()
+		r.pongs++
+		r.mu.Unlock()
+	case string(p) == "40":
+		if r.deny != nil && r.deny(number) {
+			c.write([]byte(`44{"message":"denied"}`))
+			return
+		}
+		r.mu.Lock()
+		c.joined = true
+		r.mu.Unlock()
+		c.write([]byte(`40{"sid":"y"}`))
+	case bytes.HasPrefix(p, []byte("42")):
+		r.relay(p)
+	}
+}
+
+func (r *relay) relay(p []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.messages
+	r.messages++
+	for i, c := range r.conns {
+		if !c.joined {
+			continue
+		}
+		if r.close != nil && r.close(i, n) {
+			c.Close()
+			continue
+		}
+		out := [][]byte{p}
+		if r.fault != nil {
+			out = r.fault(i, n, p)
+		}
+		for _, b := range out {
+			c.write(b)
+		}
+		if r.ping {
+			c.write([]byte("2"))
+		}
+	}
+}
+
+// acceptWebSocket returns the server's end of a WebSocket whose client sent b.
+func acceptWebSocket(t *testing.T, b []byte) *websocket.Conn {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	t.Cleanup(func() { ours.Close(); theirs.Close() })
+	go func() {
+		r := bufio.NewReader(ours)
+		if _, err := http.ReadResponse(r, nil); err == nil {
+			_, _ = ours.Write(b)
+		}
+	}()
+	req := httptest.NewRequest("GET", "/", nil)
+	for k, v := range map[string]string{
+		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-Websocket-Version": "13", "Sec-Websocket-Key": websocketKey,
+	} {
+		req.Header.Set(k, v)
+	}
+	var u websocket.Upgrader
+	conn, err := u.Upgrade(hijacker{httptest.NewRecorder(), theirs}, req, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+type hijacker struct {
+	*httptest.ResponseRecorder
+	conn net.Conn
+}
+
+func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return h.conn, bufio.NewReadWriter(bufio.NewReader(h.conn), bufio.NewWriter(h.conn)), nil
+}

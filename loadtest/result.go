@@ -1,0 +1,202 @@
+//go:build linux
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// fanoutResult is what a fanout run found. Times of CPU are microseconds for
+// one delivery.
+type fanoutResult struct {
+	Nodes   int     `json:"nodes"`
+	Clients int     `json:"clients"`
+	Senders int     `json:"senders"`
+	Rate    float64 `json:"rate"`
+	Size    int     `json:"size"`
+
+	FailedConnects int      `json:"failed_connects"`
+	Disconnected   int64    `json:"disconnected"`
+	Sent           int      `json:"sent"`
+	Delivered      int64    `json:"delivered"`
+	Lost           int      `json:"lost"`
+	Duplicated     int64    `json:"duplicated"`
+	Reordered      int64    `json:"reordered"`
+	Damaged        int64    `json:"damaged"`
+	Errors         []string `json:"errors,omitempty"` // the first connect that failed, the first connection that broke
+
+	Own   *latency `json:"own,omitempty"`   // clients on the sender's node
+	Other *latency `json:"other,omitempty"` // clients on the other nodes
+
+	Measured        int64   `json:"measured"` // deliveries while costs were measured
+	Seconds         float64 `json:"seconds"`
+	ServerMicros    float64 `json:"server_cpu_us,omitempty"`
+	ServerRSS       int64   `json:"server_rss_bytes,omitempty"`
+	RedisMicros     float64 `json:"redis_cpu_us,omitempty"`
+	GeneratorMicros float64 `json:"generator_cpu_us"`
+	GeneratorBusy   float64 `json:"generator_busy"` // share of time that the busiest loop worked
+	SendDelayP99    float64 `json:"send_delay_p99_ms"`
+	OthersBusy      float64 `json:"others_busy"` // share of all cores that went to other processes; without --pid the server is one of them
+}
+
+// latency is from the intended time of sending to the client, in
+// milliseconds.
+type latency struct {
+	Count uint64  `json:"count"`
+	P50   float64 `json:"p50_ms"`
+	P90   float64 `json:"p90_ms"`
+	P99   float64 `json:"p99_ms"`
+	P999  float64 `json:"p999_ms"`
+	Max   float64 `json:"max_ms"`
+}
+
+func summarize(h *histogram) *latency {
+	if h.total == 0 {
+		return nil
+	}
+	return &latency{
+		Count: h.total, P50: millis(h.quantile(0.5)), P90: millis(h.quantile(0.9)), P99: millis(h.quantile(0.99)),
+		P999: millis(h.quantile(0.999)), Max: millis(time.Duration(h.max)),
+	}
+}
+
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// perUnit spreads CPU time over units; none cost nothing.
+type perUnit struct{ units float64 }
+
+func (p perUnit) micros(cpu time.Duration) float64 {
+	if p.units == 0 {
+		return 0
+	}
+	return float64(cpu.Microseconds()) / p.units
+}
+
+// busyLimit is the share of time from which a loop's own work shows in the
+// latencies.
+const busyLimit = 0.7
+
+// mistakes counts everything that went wrong.
+func (r *fanoutResult) mistakes() float64 {
+	return float64(int64(r.FailedConnects+r.Lost) + r.Disconnected + r.Duplicated + r.Reordered + r.Damaged)
+}
+
+func (r *fanoutResult) faults() bool { return r.mistakes() > 0 }
+
+func (r *fanoutResult) table(w io.Writer) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "load\t%d clients on %d nodes, %g messages/s of %d B from %d senders\n", r.Clients, r.Nodes, r.Rate, r.Size, r.Senders)
+	fmt.Fprintf(t, "connections\t%d failed, %d disconnected\n", r.FailedConnects, r.Disconnected)
+	fmt.Fprintf(t, "messages\t%d sent, %d delivered, %d lost, %d duplicated, %d out of order, %d damaged\n",
+		r.Sent, r.Delivered, r.Lost, r.Duplicated, r.Reordered, r.Damaged)
+	fmt.Fprintf(t, "measured\t%d deliveries in %.1f s, %.0f/s\n", r.Measured, r.Seconds, float64(r.Measured)/r.Seconds)
+	for _, part := range []struct {
+		name string
+		l    *latency
+	}{{"own node", r.Own}, {"other nodes", r.Other}} {
+		if part.l != nil {
+			fmt.Fprintf(t, "latency, %s\tp50 %.1f  p90 %.1f  p99 %.1f  p99.9 %.1f  max %.1f ms\n",
+				part.name, part.l.P50, part.l.P90, part.l.P99, part.l.P999, part.l.Max)
+		}
+	}
+	if r.ServerRSS > 0 {
+		fmt.Fprintf(t, "server\t%.2f us of CPU per delivery, %.1f MB resident\n", r.ServerMicros, float64(r.ServerRSS)/1e6)
+	}
+	if r.RedisMicros > 0 {
+		fmt.Fprintf(t, "redis\t%.2f us of CPU per delivery\n", r.RedisMicros)
+	}
+	fmt.Fprintf(t, "generator\t%.2f us of CPU per delivery, %.0f %% busy, p99 of sending late %.2f ms\n",
+		r.GeneratorMicros, r.GeneratorBusy*100, r.SendDelayP99)
+	fmt.Fprintf(t, "machine\t%.0f %% of %d cores went to other processes\n", r.OthersBusy*100, runtime.NumCPU())
+	if r.GeneratorBusy > busyLimit {
+		fmt.Fprintf(t, "warning\tthe generator was busy: latencies are partly its own; raise --loops or use fewer clients\n")
+	}
+	showErrors(t, r.Errors)
+	t.Flush()
+}
+
+// idleResult is what an idle run found.
+type idleResult struct {
+	Clients            int      `json:"clients"`
+	FailedConnects     int      `json:"failed_connects"`
+	Disconnected       int64    `json:"disconnected"`
+	ConnectSeconds     float64  `json:"connect_seconds"`
+	Seconds            float64  `json:"seconds"`
+	Pings              int64    `json:"pings"`
+	BytesPerConnection int64    `json:"server_rss_bytes_per_connection,omitempty"`
+	MicrosPerConnect   float64  `json:"server_cpu_us_per_connect,omitempty"`
+	MicrosPerPing      float64  `json:"server_cpu_us_per_ping,omitempty"`
+	Errors             []string `json:"errors,omitempty"`
+}
+
+func (r *idleResult) faults() bool { return r.FailedConnects > 0 || r.Disconnected > 0 }
+
+func (r *idleResult) table(w io.Writer) {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "connections\t%d made in %.1f s, %d failed, %d disconnected\n", r.Clients-r.FailedConnects, r.ConnectSeconds, r.FailedConnects, r.Disconnected)
+	fmt.Fprintf(t, "heartbeats\t%d answered in %.1f s\n", r.Pings, r.Seconds)
+	if r.BytesPerConnection != 0 {
+		fmt.Fprintf(t, "server\t%d B resident per connection, %.0f us of CPU per connect, %.1f us per ping and pong\n",
+			r.BytesPerConnection, r.MicrosPerConnect, r.MicrosPerPing)
+	}
+	showErrors(t, r.Errors)
+	t.Flush()
+}
+
+// texts returns the texts of those errors that happened.
+func texts(errs ...error) []string {
+	var all []string
+	for _, err := range errs {
+		if err != nil {
+			all = append(all, err.Error())
+		}
+	}
+	return all
+}
+
+func showErrors(w io.Writer, errs []string) {
+	for _, e := range errs {
+		fmt.Fprintf(w, "first error\t%s\n", strings.ReplaceAll(e, "\n", " "))
+	}
+}
+
+// A result can be shown and judged.
+type result interface {
+	faults() bool
+	table(w io.Writer)
+}
+
+// publish prints a result as a table and, if path is not empty, as JSON to
+// that file or, for "-", to the standard output instead of the table. It
+// returns errFaults if the servers made mistakes.
+func publish(path string, r result) error {
+	if path != "-" {
+		r.table(os.Stdout)
+	}
+	if path != "" {
+		b, err := json.MarshalIndent(r, "", "  ")
+		if err != nil {
+			return fmt.Errorf("--json: %w", err)
+		}
+		b = append(b, '\n')
+		if path == "-" {
+			_, err = os.Stdout.Write(b)
+		} else {
+			err = os.WriteFile(path, b, 0o644)
+		}
+		if err != nil {
+			return fmt.Errorf("--json: %w", err)
+		}
+	}
+	if r.faults() {
+		return errFaults
+	}
+	return nil
+}
