@@ -1,0 +1,167 @@
+package socketio
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"example.com/chorus/pkg/socketio/parser"
+)
+
+// Args are the arguments of a received event or acknowledgement, not decoded. They are valid until the handler
+// returns; Clone keeps them. Given to Emit, they are passed on unchanged without being decoded, with all their
+// binary values.
+type Args struct {
+	elements    []byte // JSON values with commas between them
+	attachments [][]byte
+	reply       *reply
+}
+
+// Len returns the number of arguments.
+func (a Args) Len() int { return parser.Count(a.elements) }
+
+// Raw returns argument i, counted from 0. It is empty when there is no such argument.
+func (a Args) Raw(i int) Raw {
+	rest := a.elements
+	for {
+		e, r, ok := parser.Next(rest)
+		if !ok {
+			return Raw{}
+		}
+		if i == 0 {
+			return Raw{json: e, attachments: a.attachments}
+		}
+		rest = r
+		i--
+	}
+}
+
+// Decode decodes the first arguments into what dst points to, one each. Binary values become []byte. A missing
+// argument is ErrMissingArgument.
+func (a Args) Decode(dst ...any) error {
+	rest := a.elements
+	for i, d := range dst {
+		e, r, ok := parser.Next(rest)
+		if !ok {
+			return fmt.Errorf("socketio: argument %d: %w", i, ErrMissingArgument)
+		}
+		if err := (Raw{json: e, attachments: a.attachments}).Decode(d); err != nil {
+			return fmt.Errorf("socketio: argument %d: %w", i, err)
+		}
+		rest = r
+	}
+	return nil
+}
+
+// Size returns the bytes of the arguments as they came, binary values included.
+func (a Args) Size() int {
+	n := len(a.elements)
+	for _, b := range a.attachments {
+		n += len(b)
+	}
+	return n
+}
+
+// Clone returns a copy that stays valid.
+func (a Args) Clone() Args {
+	a.elements = bytes.Clone(a.elements)
+	a.attachments = slices.Clone(a.attachments)
+	return a
+}
+
+// WantsAck reports whether the client waits for an acknowledgement.
+func (a Args) WantsAck() bool { return a.reply != nil }
+
+// Ack sends the acknowledgement with the given values. It may be called once, also after the handler returned and
+// from another goroutine. ErrNoAck tells that the client asked for none, ErrAcked that it has it.
+func (a Args) Ack(ctx context.Context, values ...any) error {
+	if a.reply == nil {
+		return fmt.Errorf("socketio: ack: %w", ErrNoAck)
+	}
+	return a.reply.send(ctx, values)
+}
+
+// Raw is one argument as JSON text, with placeholders where binary values stand.
+type Raw struct {
+	json        []byte
+	attachments [][]byte
+}
+
+// JSON returns the text. It must not be changed.
+func (r Raw) JSON() []byte { return r.json }
+
+// Decode decodes the argument as encoding/json does. Binary values become []byte wherever dst has a field of that
+// type, and if dst points to an interface, a map or a slice of such.
+func (r Raw) Decode(dst any) error {
+	text := r.json
+	if len(r.attachments) > 0 {
+		var err error
+		if text, err = inline(text, r.attachments); err != nil {
+			return err
+		}
+	}
+	if err := json.Unmarshal(text, dst); err != nil {
+		return err
+	}
+	if len(r.attachments) > 0 {
+		restore(dst, r.attachments)
+	}
+	return nil
+}
+
+// inline replaces placeholders by base64 strings, which encoding/json decodes into []byte.
+func inline(text []byte, attachments [][]byte) ([]byte, error) {
+	var out []byte
+	last := 0
+	err := parser.Placeholders(text, func(start, end, num int) error {
+		if num >= len(attachments) {
+			return fmt.Errorf("%w: number %d of %d", parser.ErrIllegalAttachments, num, len(attachments))
+		}
+		out = append(append(out, text[last:start]...), '"')
+		out = base64.StdEncoding.AppendEncode(out, attachments[num])
+		out = append(out, '"')
+		last = end
+		return nil
+	})
+	if err != nil || last == 0 {
+		return text, err
+	}
+	return append(out, text[last:]...), nil
+}
+
+// restore turns the base64 strings of attachments back into bytes where the destination has no type of its own.
+func restore(dst any, attachments [][]byte) {
+	encoded := make(map[string][]byte, len(attachments))
+	for _, b := range attachments {
+		encoded[base64.StdEncoding.EncodeToString(b)] = b
+	}
+	var fix func(v any) any
+	fix = func(v any) any {
+		switch v := v.(type) {
+		case string:
+			if b, ok := encoded[v]; ok {
+				return bytes.Clone(b)
+			}
+		case []any:
+			for i := range v {
+				v[i] = fix(v[i])
+			}
+		case map[string]any:
+			for k := range v {
+				v[k] = fix(v[k])
+			}
+		}
+		return v
+	}
+	switch d := dst.(type) {
+	case *any:
+		*d = fix(*d)
+	case *[]any:
+		fix(*d)
+	case *map[string]any:
+		fix(*d)
+	}
+}

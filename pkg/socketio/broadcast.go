@@ -1,0 +1,196 @@
+package socketio
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"example.com/chorus/internal/frame"
+	"example.com/chorus/internal/rooms"
+	"example.com/chorus/pkg/adapter"
+	"example.com/chorus/pkg/socketio/parser"
+)
+
+// Broadcast says whom an event goes to. It is a value: every method returns a changed copy, so one may be kept and
+// used again, also concurrently.
+type Broadcast struct {
+	nsp      *Namespace
+	from     *Socket // left out
+	rooms    []string
+	except   []string
+	local    bool
+	volatile bool
+}
+
+// To adds rooms: members of any of them receive the event, once. Without rooms the whole namespace does. A
+// socket's id is a room.
+func (b Broadcast) To(rooms ...string) Broadcast {
+	b.rooms = append(slices.Clip(b.rooms), rooms...)
+	return b
+}
+
+// In is To.
+func (b Broadcast) In(rooms ...string) Broadcast { return b.To(rooms...) }
+
+// Except leaves out the members of rooms.
+func (b Broadcast) Except(rooms ...string) Broadcast {
+	b.except = append(slices.Clip(b.except), rooms...)
+	return b
+}
+
+// Local keeps the event on this node.
+func (b Broadcast) Local() Broadcast {
+	b.local = true
+	return b
+}
+
+// Volatile drops the event for clients that are not ready for it.
+func (b Broadcast) Volatile() Broadcast {
+	b.volatile = true
+	return b
+}
+
+// Emit sends the event to every selected client on every node. Clients of this node always get it, in the order in
+// which the room's broadcasts were emitted here. For the other nodes it is queued: Emit waits while that queue is
+// full, at most until ctx ends, and returns the error. Arguments are written as Socket.Emit says.
+func (b Broadcast) Emit(ctx context.Context, event string, args ...any) error {
+	if err := b.emit(ctx, event, args); err != nil {
+		return fmt.Errorf("socketio: broadcast %q: %w", event, err)
+	}
+	return nil
+}
+
+func (b Broadcast) emit(ctx context.Context, event string, args []any) error {
+	if parser.Reserved(event) {
+		return ErrReservedEvent
+	}
+	p := takePayload()
+	defer p.release()
+	if err := p.array(&event, args); err != nil {
+		return err
+	}
+	now := time.Now()
+	f, data := p.packet(parser.Event, b.nsp.name, 0, false)
+	var err error
+	if !b.local {
+		err = b.publish(ctx, data, p.attachments, now)
+	}
+	b.nsp.deliver(delivery{
+		frame: f, rooms: b.rooms, except: b.except, from: b.from,
+		volatile: b.volatile, origin: OriginLocal, sent: now,
+	})
+	return err
+}
+
+// publish goes before the local delivery, which may occupy the processor for long.
+func (b Broadcast) publish(ctx context.Context, data []byte, attachments [][]byte, now time.Time) error {
+	m := &adapter.Message{
+		Packet: adapter.Packet{Data: data, Attachments: cloneAll(attachments)},
+		Rooms:  b.rooms,
+		Except: b.except,
+		Flags:  adapter.Flags{Volatile: b.volatile},
+		Sent:   now,
+	}
+	if b.from != nil {
+		m.Except = append(slices.Clip(m.Except), b.from.id)
+	}
+	return b.nsp.link.Publish(ctx, m)
+}
+
+// cloneAll copies what the caller may change again after Emit returned.
+func cloneAll(attachments [][]byte) [][]byte {
+	if len(attachments) == 0 {
+		return nil
+	}
+	out := make([][]byte, len(attachments))
+	for i, a := range attachments {
+		out[i] = slices.Clone(a)
+	}
+	return out
+}
+
+// delivery is a broadcast on its way to the sockets of this node.
+type delivery struct {
+	frame    *frame.Frame
+	rooms    []string
+	except   []string
+	from     *Socket
+	volatile bool
+	origin   string
+	sent     time.Time
+}
+
+func (n *Namespace) deliver(d delivery) {
+	start := time.Now()
+	sel := rooms.Selection[Socket]{Rooms: d.rooms, Except: d.except}
+	for _, name := range d.rooms { // an own id is a room without being one in the index
+		if s := n.sockets.get(name); s != nil {
+			sel.Extra = append(sel.Extra, s)
+		}
+	}
+	var left []*Socket
+	for _, name := range d.except {
+		if s := n.sockets.get(name); s != nil {
+			left = append(left, s)
+		}
+	}
+	if d.from != nil {
+		left = append(left, d.from)
+	}
+	switch len(left) {
+	case 0:
+	case 1:
+		one := left[0]
+		sel.Skip = func(s *Socket) bool { return s == one }
+	default:
+		sel.Skip = func(s *Socket) bool { return slices.Contains(left, s) }
+	}
+	sampled := n.sampled(d)
+	recipients := n.rooms.Broadcast(sel, func(s *Socket, i int) bool {
+		f := d.frame
+		if i == sampled {
+			f = n.timed(d)
+		}
+		return s.conn.session.Send(f, d.volatile) == nil
+	})
+	n.count.broadcast(d, recipients)
+	n.server.traceBroadcast(d.origin, recipients, time.Since(start))
+}
+
+// sampled chooses the receiver whose delivery is timed, a different one in each broadcast; -1 is none.
+func (n *Namespace) sampled(d delivery) int {
+	if d.sent.IsZero() || !n.server.tracesDelivery() {
+		return -1
+	}
+	members := 1
+	switch len(d.rooms) {
+	case 0:
+		members = n.rooms.Len("")
+	case 1:
+		members = n.rooms.Len(d.rooms[0])
+	}
+	return int(n.sample.Add(1) % uint64(max(members, 1)))
+}
+
+func (n *Namespace) timed(d delivery) *frame.Frame {
+	return d.frame.WithWritten(func() { n.server.traceDelivered(d.origin, time.Since(d.sent)) })
+}
+
+// local is what a namespace shows to its link.
+type local struct{ nsp *Namespace }
+
+// Deliver implements adapter.Local.
+func (l local) Deliver(m *adapter.Message) {
+	p := payload{json: m.Packet.Data, attachments: m.Packet.Attachments}
+	f, _ := p.packet(parser.Event, l.nsp.name, 0, false)
+	l.nsp.deliver(delivery{
+		frame: f, rooms: m.Rooms, except: m.Except,
+		volatile: m.Flags.Volatile, origin: OriginRemote, sent: m.Sent,
+	})
+}
+
+// HasRoom implements adapter.Local.
+func (l local) HasRoom(room string) bool {
+	return l.nsp.sockets.get(room) != nil || l.nsp.rooms.Has(room)
+}

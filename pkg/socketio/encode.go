@@ -1,0 +1,184 @@
+package socketio
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+
+	"example.com/chorus/internal/frame"
+	"example.com/chorus/pkg/socketio/parser"
+)
+
+// payload is the JSON array of a packet while it is written, and the binary values found on the way.
+type payload struct {
+	json        []byte
+	attachments [][]byte
+}
+
+// payloads keeps the buffers in which arguments are written before their packet's size is known.
+var payloads = sync.Pool{New: func() any { return &payload{json: make([]byte, 0, 512)} }}
+
+func takePayload() *payload { return payloads.Get().(*payload) }
+
+func (p *payload) release() {
+	if cap(p.json) > 64<<10 {
+		return
+	}
+	p.json = p.json[:0]
+	p.attachments = nil
+	payloads.Put(p)
+}
+
+// array writes `["name",args...]`, or only the arguments when event is nil.
+func (p *payload) array(event *string, args []any) error {
+	p.json = append(p.json, '[')
+	if event != nil {
+		p.json = parser.AppendString(p.json, *event)
+	}
+	for i, arg := range args {
+		mark := len(p.json)
+		if mark > 1 {
+			p.json = append(p.json, ',')
+		}
+		before := len(p.json)
+		if err := p.value(arg); err != nil {
+			return fmt.Errorf("argument %d: %w", i, err)
+		}
+		if len(p.json) == before { // Args without arguments
+			p.json = p.json[:mark]
+		}
+	}
+	p.json = append(p.json, ']')
+	if len(p.attachments) > parser.MaxAttachments {
+		return fmt.Errorf("%w, these are %d", ErrTooManyAttachments, len(p.attachments))
+	}
+	return nil
+}
+
+// value writes one argument.
+func (p *payload) value(v any) error {
+	switch v := v.(type) {
+	case nil:
+		p.json = append(p.json, "null"...)
+	case string:
+		p.json = parser.AppendString(p.json, v)
+	case bool:
+		if v {
+			p.json = append(p.json, "true"...)
+		} else {
+			p.json = append(p.json, "false"...)
+		}
+	case []byte:
+		p.binary(v)
+	case Args:
+		return p.raw(v.elements, v.attachments)
+	case Raw:
+		if len(v.json) == 0 {
+			p.json = append(p.json, "null"...)
+			return nil
+		}
+		return p.raw(v.json, v.attachments)
+	default:
+		return p.any(v)
+	}
+	return nil
+}
+
+func (p *payload) binary(b []byte) {
+	p.json = parser.AppendPlaceholder(p.json, len(p.attachments))
+	p.attachments = append(p.attachments, b)
+}
+
+// raw writes text that came in a packet. Its placeholders get new numbers if others came before.
+func (p *payload) raw(text []byte, attachments [][]byte) error {
+	if len(attachments) == 0 {
+		p.json = append(p.json, text...)
+		return nil
+	}
+	last := 0
+	known := make([]int, len(attachments)) // the new number, from 1
+	err := parser.Placeholders(text, func(start, end, num int) error {
+		if num >= len(attachments) {
+			return fmt.Errorf("%w: number %d of %d", parser.ErrIllegalAttachments, num, len(attachments))
+		}
+		if known[num] == 0 {
+			p.attachments = append(p.attachments, attachments[num])
+			known[num] = len(p.attachments)
+		}
+		p.json = append(p.json, text[last:start]...)
+		p.json = parser.AppendPlaceholder(p.json, known[num]-1)
+		last = end
+		return nil
+	})
+	p.json = append(p.json, text[last:]...)
+	return err
+}
+
+// any writes a value by encoding/json, but []byte at any depth as a binary attachment.
+func (p *payload) any(v any) error {
+	var found [][]byte
+	if rv := reflect.ValueOf(v); holdsBinary(rv.Type()) {
+		x := extractor{token: newToken()}
+		changed, err := x.extract(rv, 0)
+		if err != nil {
+			return err
+		}
+		if found = x.found; len(found) > 0 {
+			v = changed.Interface()
+			defer x.substitute(p, len(p.json))
+		}
+	}
+	w := jsonWriter{p}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false) // as JavaScript writes it
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	p.json = p.json[:len(p.json)-1] // the encoder's newline
+	return nil
+}
+
+// jsonWriter appends to a payload.
+type jsonWriter struct{ p *payload }
+
+func (w jsonWriter) Write(b []byte) (int, error) {
+	w.p.json = append(w.p.json, b...)
+	return len(b), nil
+}
+
+// substitute replaces the tokens in what was written from start on by placeholders.
+func (x *extractor) substitute(p *payload, start int) {
+	written := slices.Clone(p.json[start:])
+	p.json = p.json[:start]
+	for {
+		i := bytes.Index(written, x.token.prefix())
+		if i < 0 {
+			break
+		}
+		num, size := x.token.number(written[i:])
+		p.json = append(p.json, written[:i]...)
+		p.binary(x.found[num])
+		written = written[i+size:]
+	}
+	p.json = append(p.json, written...)
+}
+
+// packet makes the frame of a packet with the payload as its data, and returns the place of that data in the
+// frame, for the adapter.
+func (p *payload) packet(t parser.Type, nsp string, id uint64, hasID bool) (f *frame.Frame, data []byte) {
+	buf := frame.Begin(len(p.json) + len(nsp) + 24)
+	buf = append(buf, '4') // Engine.IO message
+	buf = parser.AppendHeader(buf, t, len(p.attachments), nsp, id, hasID)
+	start := len(buf)
+	buf = append(buf, p.json...)
+	return frame.Text(buf, p.attachments...), buf[start:]
+}
+
+// control makes the frame of a packet with the given JSON, which may be empty.
+func control(t parser.Type, nsp string, data []byte) *frame.Frame {
+	buf := append(frame.Begin(len(data)+len(nsp)+4), '4')
+	return frame.Text(append(parser.AppendHeader(buf, t, 0, nsp, 0, false), data...))
+}

@@ -1,0 +1,169 @@
+package socketio
+
+import (
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"example.com/chorus/pkg/adapter"
+)
+
+// Names of the transports, for Options.Transports and Socket.Transport.
+const (
+	Polling   = "polling"
+	WebSocket = "websocket"
+)
+
+// QueuePolicy says what becomes of a broadcast that does not fit into the outbox of a connection.
+type QueuePolicy int
+
+const (
+	// CloseSlow closes the connection with the reason SlowConsumer: its client learns that it missed something
+	// and comes back.
+	CloseSlow QueuePolicy = iota
+	// DropVolatile drops the message for that receiver and counts it.
+	DropVolatile
+)
+
+// Options of a Server. nil and the zero value work; a field left zero has the default that its comment ends with.
+// Names and defaults are those of the Node server where it has the option.
+type Options struct {
+	// Path below which the server answers. Slashes at its ends are added. Default "/socket.io/".
+	Path string
+	// PingInterval is the time from a pong, or from the opening, to the next ping. Default 25 s.
+	PingInterval time.Duration
+	// PingTimeout is the time after a ping in which the client must answer. Default 20 s.
+	PingTimeout time.Duration
+	// UpgradeTimeout is the time in which a begun transport upgrade must end. Default 10 s.
+	UpgradeTimeout time.Duration
+	// ConnectTimeout is the time in which a client must join a first namespace. Default 45 s.
+	ConnectTimeout time.Duration
+	// WriteTimeout is how long a connection may take nothing of what waits for it. Default 10 s.
+	WriteTimeout time.Duration
+	// InboxTimeout is how long a handler may keep a full inbox from draining before the connection is closed with
+	// the reason SlowHandler. Default 10 s.
+	InboxTimeout time.Duration
+	// AckTimeout ends the wait for an acknowledgement when the context has no deadline. Default 30 s.
+	AckTimeout time.Duration
+	// MaxPayload is the limit of one inbound message or polling body in bytes. Default 1 000 000.
+	MaxPayload int
+	// Transports that are enabled. Default Polling and WebSocket.
+	Transports []string
+	// CheckOrigin decides about WebSocket requests by their Origin header. Default: requests without the header and
+	// those of the same host. Browsers do not restrict WebSockets, so this is the protection of users' sessions.
+	CheckOrigin func(*http.Request) bool
+	// Adapter is the line to the other nodes. Default adapter.NewMemory(), a node that is alone. The server closes
+	// it in Shutdown.
+	Adapter adapter.Adapter
+	// RouteTag is put in front of every session id as "tag_", so that a balancer can route by it. Letters and
+	// digits, at most 32. Default none.
+	RouteTag string
+	// Client is the dist folder of the npm package socket.io-client, whose bundles are served below Path. Default
+	// none: such requests are answered 404 with the remedy.
+	Client fs.FS
+	// QueueBytes and QueueMessages bound what waits for one connection. Default 1 MiB and 4 096. An empty queue takes
+	// one message of any size.
+	QueueBytes    int
+	QueueMessages int
+	// QueuePolicy is applied to broadcasts that do not fit. Default CloseSlow.
+	QueuePolicy QueuePolicy
+	// MaxHandshakesPerSecond paces new connections: those above wait up to a second, then are answered 503. Default
+	// no limit.
+	MaxHandshakesPerSecond int
+	// Logger gets what has no other way to be told. Default slog.Default().
+	Logger *slog.Logger
+	// Trace is told of single happenings. Default none.
+	Trace *Trace
+}
+
+// withDefaults returns a copy in which every field is set.
+func (o *Options) withDefaults() (Options, error) {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	if c.Path == "" {
+		c.Path = "/socket.io/"
+	}
+	c.Path = "/" + strings.Trim(c.Path, "/") + "/"
+	for _, d := range []struct {
+		name  string
+		value *time.Duration
+		unset time.Duration
+	}{
+		{"PingInterval", &c.PingInterval, 25 * time.Second},
+		{"PingTimeout", &c.PingTimeout, 20 * time.Second},
+		{"UpgradeTimeout", &c.UpgradeTimeout, 10 * time.Second},
+		{"ConnectTimeout", &c.ConnectTimeout, 45 * time.Second},
+		{"WriteTimeout", &c.WriteTimeout, 10 * time.Second},
+		{"InboxTimeout", &c.InboxTimeout, 10 * time.Second},
+		{"AckTimeout", &c.AckTimeout, 30 * time.Second},
+	} {
+		if *d.value < 0 {
+			return c, fmt.Errorf("socketio: Options.%s is %v, must be positive", d.name, *d.value)
+		}
+		if *d.value == 0 {
+			*d.value = d.unset
+		}
+	}
+	for _, n := range []struct {
+		name  string
+		value *int
+		unset int
+	}{
+		{"MaxPayload", &c.MaxPayload, 1_000_000},
+		{"QueueBytes", &c.QueueBytes, 1 << 20},
+		{"QueueMessages", &c.QueueMessages, 4096},
+		{"MaxHandshakesPerSecond", &c.MaxHandshakesPerSecond, 0},
+	} {
+		if *n.value < 0 {
+			return c, fmt.Errorf("socketio: Options.%s is %d, must be positive", n.name, *n.value)
+		}
+		if *n.value == 0 {
+			*n.value = n.unset
+		}
+	}
+	if c.Adapter == nil {
+		c.Adapter = adapter.NewMemory()
+	}
+	if c.CheckOrigin == nil {
+		c.CheckOrigin = sameOrigin
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c, c.check()
+}
+
+func (o *Options) check() error {
+	if len(o.Transports) == 0 {
+		o.Transports = []string{Polling, WebSocket}
+	}
+	for _, t := range o.Transports {
+		if t != Polling && t != WebSocket {
+			return fmt.Errorf("socketio: Options.Transports has %q, must be %q or %q", t, Polling, WebSocket)
+		}
+	}
+	if o.QueuePolicy != CloseSlow && o.QueuePolicy != DropVolatile {
+		return fmt.Errorf("socketio: Options.QueuePolicy is %d, must be CloseSlow or DropVolatile", o.QueuePolicy)
+	}
+	if len(o.RouteTag) > 32 || strings.ContainsFunc(o.RouteTag, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}) {
+		return fmt.Errorf("socketio: Options.RouteTag is %q, must be at most 32 letters and digits", o.RouteTag)
+	}
+	return nil
+}
+
+func sameOrigin(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return err == nil && strings.EqualFold(u.Host, r.Host)
+}

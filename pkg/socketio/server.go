@@ -1,0 +1,231 @@
+package socketio
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"example.com/chorus/internal/engineio"
+	"example.com/chorus/internal/outbox"
+	"example.com/chorus/pkg/adapter"
+)
+
+// Server is a Socket.IO server. It is an http.Handler for its path; Shutdown stops it. All methods are safe for
+// concurrent use. Its methods for namespaces apply to the main namespace "/".
+type Server struct {
+	*Namespace // the main one
+
+	options  Options
+	engine   *engineio.Engine
+	bundle   *bundle
+	limiter  *rate.Limiter // nil: no limit
+	traces   atomic.Pointer[[]*Trace]
+	draining atomic.Bool
+	count    serverCounters
+	workers  workers
+
+	mu         sync.Mutex // for writers of the lists
+	closed     bool
+	namespaces atomic.Pointer[map[string]*Namespace]
+	order      atomic.Pointer[[]*Namespace] // as they were made
+}
+
+var _ http.Handler = (*Server)(nil)
+
+// NewServer makes a server. nil options are the defaults. It fails for options that cannot work; the error names
+// the option. A server that is not needed any more must be stopped with Shutdown.
+func NewServer(o *Options) (*Server, error) {
+	options, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{options: options, workers: workers{idle: make(chan struct{}, 1)}}
+	s.bundle = newBundle(options.Client)
+	if n := options.MaxHandshakesPerSecond; n > 0 {
+		s.limiter = rate.NewLimiter(rate.Limit(n), n)
+	}
+	s.namespaces.Store(&map[string]*Namespace{})
+	s.order.Store(&[]*Namespace{})
+	if options.Trace != nil {
+		s.AddTrace(options.Trace)
+	}
+	s.engine = engineio.New(engineio.Options{
+		Path:           options.Path,
+		PingInterval:   options.PingInterval,
+		PingTimeout:    options.PingTimeout,
+		UpgradeTimeout: options.UpgradeTimeout,
+		WriteTimeout:   options.WriteTimeout,
+		InboxTimeout:   options.InboxTimeout,
+		MaxPayload:     options.MaxPayload,
+		Polling:        slices.Contains(options.Transports, Polling),
+		WebSocket:      slices.Contains(options.Transports, WebSocket),
+		AllowUpgrades:  true,
+		RouteTag:       options.RouteTag,
+		Outbox:         outbox.Limits{Bytes: options.QueueBytes, Frames: options.QueueMessages, DropVolatile: options.QueuePolicy == DropVolatile},
+		CheckOrigin:    options.CheckOrigin,
+		Admit:          s.admitRequest,
+		Connect:        func(session *engineio.Session) engineio.Handler { return newConnection(s, session) },
+		Logger:         options.Logger,
+		Trace: engineio.Trace{Closed: func(transport string, reason engineio.Reason, age time.Duration) {
+			s.traceSession(transport, Reason(reason), age)
+		}},
+	})
+	s.Namespace, err = s.newNamespace("/")
+	return s, err
+}
+
+// Path returns the path below which the server answers, with slashes at both ends.
+func (s *Server) Path() string { return s.options.Path }
+
+// Of returns the namespace of the given name and makes it if it does not exist; until then, clients cannot join
+// it. A missing slash in front is added. Names are literal: no patterns, no comma.
+func (s *Server) Of(name string) *Namespace {
+	name = "/" + strings.TrimPrefix(name, "/")
+	if strings.Contains(name, ",") {
+		panic(fmt.Sprintf("socketio: Of(%q): a name cannot have a comma", name))
+	}
+	if n := s.lookup(name); n != nil {
+		return n
+	}
+	n, err := s.newNamespace(name)
+	if err != nil {
+		s.options.Logger.Error("namespace is not connected to other nodes", "namespace", name, "error", err)
+	}
+	return n
+}
+
+func (s *Server) lookup(name string) *Namespace { return (*s.namespaces.Load())[name] }
+
+func (s *Server) newNamespace(name string) (*Namespace, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := s.lookup(name); n != nil {
+		return n, nil
+	}
+	n, err := newNamespace(s, name)
+	next := make(map[string]*Namespace)
+	for k, v := range *s.namespaces.Load() {
+		next[k] = v
+	}
+	next[name] = n
+	order := add(*s.order.Load(), n)
+	s.namespaces.Store(&next)
+	s.order.Store(&order)
+	return n, err
+}
+
+// ServeHTTP answers requests below Path: the client bundle and Engine.IO. Others get 404.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rest, ok := strings.CutPrefix(r.URL.Path, s.options.Path)
+	switch {
+	case !ok:
+		http.NotFound(w, r)
+	case isBundleFile(rest):
+		s.bundle.serve(w, r, rest)
+	default:
+		s.engine.ServeHTTP(w, r)
+	}
+}
+
+var errDraining = errors.New("server is shutting down")
+
+// admitRequest decides about a handshake.
+func (s *Server) admitRequest(r *http.Request) error {
+	if s.draining.Load() {
+		return errDraining
+	}
+	if s.limiter == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+	defer cancel()
+	if err := s.limiter.Wait(ctx); err != nil {
+		return fmt.Errorf("more than %d handshakes per second", s.options.MaxHandshakesPerSecond)
+	}
+	return nil
+}
+
+// Drain makes the server answer new handshakes with 503 from now on; everything else goes on. Balancers then send
+// newcomers elsewhere while this node's clients are still served.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Shutdown refuses new handshakes and closes every connection after what waits in its outbox, without DISCONNECT
+// packets, so that official clients come back, elsewhere. Then it waits for handlers to return and closes the adapter. When
+// ctx ends first, what is left is cut and the error says so. The http.Server in front is the caller's to stop, before
+// or after.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.Drain()
+	s.mu.Lock()
+	again := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if again {
+		return ErrServerClosed
+	}
+	err := s.engine.Close(ctx, engineio.ServerShutdown)
+	err = errors.Join(err, s.workers.wait(ctx))
+	for _, n := range *s.order.Load() {
+		err = errors.Join(err, n.link.Leave(ctx))
+	}
+	err = errors.Join(err, s.options.Adapter.Close(ctx))
+	if err != nil {
+		return fmt.Errorf("socketio: shutdown: %w", err)
+	}
+	return nil
+}
+
+// Ready returns nil when the server takes part in its cluster; the error says what is missing. A server without
+// other nodes is always ready until it drains.
+func (s *Server) Ready() error {
+	if s.draining.Load() {
+		return errDraining
+	}
+	if a, ok := s.options.Adapter.(adapter.Status); ok {
+		return a.Ready()
+	}
+	return nil
+}
+
+// workers counts the goroutines of inboxes, which come and go with events.
+type workers struct {
+	active  atomic.Int64
+	waiting atomic.Bool
+	idle    chan struct{} // has room for one
+}
+
+func (w *workers) start(run func()) {
+	w.active.Add(1)
+	go func() {
+		defer w.done()
+		run()
+	}()
+}
+
+func (w *workers) done() {
+	if w.active.Add(-1) == 0 && w.waiting.Load() {
+		select {
+		case w.idle <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (w *workers) wait(ctx context.Context) error {
+	w.waiting.Store(true)
+	for w.active.Load() > 0 {
+		select {
+		case <-w.idle:
+		case <-ctx.Done():
+			return fmt.Errorf("%d handlers still run: %w", w.active.Load(), context.Cause(ctx))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,200 @@
+package socketio
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"example.com/chorus/pkg/adapter"
+)
+
+// maxNamedNamespaces bounds Stats.Namespaces: those beyond are counted together.
+const maxNamedNamespaces = 32
+
+// Stats are the totals of a server since its start, and its state. Every map key is from a closed list; maps hold
+// only the keys that were seen.
+type Stats struct {
+	Transports    []TransportStats  // polling, then websocket
+	Upgrades      map[string]uint64 // transport upgrades by result: ok, timeout, probe_failed, closed
+	Rejected      map[string]uint64 // requests refused: unknown_sid, bad_method, too_large, overlap
+	Dropped       map[string]uint64 // packets that did not leave: volatile, queue_full, closed
+	QueueBytes    int64             // waiting in the outboxes of all connections
+	QueueMessages int64
+	Namespaces    []NamespaceStats // at most 32 by name, the others together as "other"
+	Adapter       *adapter.Stats   // nil when the adapter counts nothing
+	HandlerPanics uint64
+	Draining      bool
+}
+
+// TransportStats are the figures of one transport.
+type TransportStats struct {
+	Name          string
+	Open          int64
+	Opened        uint64 // connections that began on this transport
+	Closed        map[Reason]uint64
+	Handshakes    map[string]uint64 // by result: ok, bad_request, unknown_transport, forbidden, limit, draining
+	BytesReceived uint64
+	BytesSent     uint64
+	Deliveries    uint64 // messages handed to the kernel or to a polling answer
+	Flushes       uint64 // writes and answers that carried them
+}
+
+// NamespaceStats are the figures of one namespace.
+type NamespaceStats struct {
+	Name           string
+	Sockets        int64
+	Rooms          int64             // rooms with members, own ids not counted
+	Connects       map[string]uint64 // by result: ok, middleware
+	Disconnects    map[Reason]uint64
+	EventsReceived uint64
+	Emits          uint64 // events sent to single sockets
+	Acks           uint64 // acknowledgements sent
+	Broadcasts     map[BroadcastKey]uint64
+	Recipients     map[string]uint64 // by origin: receivers of all broadcasts
+	RoomJoins      uint64
+	RoomLeaves     uint64
+}
+
+// BroadcastKey tells broadcasts apart.
+type BroadcastKey struct {
+	Origin string // OriginLocal or OriginRemote
+	Scope  string // all, rooms, except
+}
+
+// serverCounters are the server's own.
+type serverCounters struct {
+	panics            atomic.Uint64
+	connectTimeouts   atomic.Uint64
+	unknownNamespaces atomic.Uint64
+}
+
+// namespaceCounters are one namespace's. The origins and scopes are indexes into their names.
+type namespaceCounters struct {
+	events, emits, acks  atomic.Uint64
+	connected, refused   atomic.Uint64
+	joins, leaves        atomic.Uint64
+	broadcasts           [2][3]atomic.Uint64
+	recipients           [2]atomic.Uint64
+	mu                   sync.Mutex
+	disconnectedByReason map[Reason]uint64
+}
+
+var (
+	originNames = [2]string{OriginLocal, OriginRemote}
+	scopeNames  = [3]string{"all", "rooms", "except"}
+)
+
+func (c *namespaceCounters) broadcast(d delivery, recipients int) {
+	origin, scope := 0, 0
+	if d.origin == OriginRemote {
+		origin = 1
+	}
+	switch {
+	case len(d.except) > 0 || d.from != nil:
+		scope = 2
+	case len(d.rooms) > 0:
+		scope = 1
+	}
+	c.broadcasts[origin][scope].Add(1)
+	c.recipients[origin].Add(uint64(recipients))
+}
+
+func (c *namespaceCounters) disconnected(r Reason) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.disconnectedByReason == nil {
+		c.disconnectedByReason = make(map[Reason]uint64)
+	}
+	c.disconnectedByReason[r]++
+}
+
+// Stats returns the figures of the server. It costs some microseconds and may be called at any time.
+func (s *Server) Stats() Stats {
+	e := s.engine.Stats()
+	st := Stats{
+		Upgrades: e.Upgrades, Rejected: e.Rejected, Dropped: e.Dropped,
+		QueueBytes: e.QueueBytes, QueueMessages: e.QueueFrames,
+		HandlerPanics: s.count.panics.Load(),
+		Draining:      s.draining.Load(),
+	}
+	for i, name := range [2]string{Polling, WebSocket} {
+		t := TransportStats{
+			Name: name, Open: e.Open[i], Opened: e.Opened[i], Handshakes: e.Handshakes[i],
+			BytesReceived: e.BytesIn[i], BytesSent: e.BytesOut[i], Deliveries: e.Deliveries[i], Flushes: e.Flushes[i],
+			Closed: make(map[Reason]uint64, len(e.Closed[i])),
+		}
+		for reason, n := range e.Closed[i] {
+			t.Closed[Reason(reason)] = n
+		}
+		st.Transports = append(st.Transports, t)
+	}
+	st.Namespaces = s.namespaceStats()
+	if a, ok := s.options.Adapter.(adapter.Counted); ok {
+		counted := a.Stats()
+		st.Adapter = &counted
+	}
+	return st
+}
+
+func (s *Server) namespaceStats() []NamespaceStats {
+	list := *s.order.Load()
+	var out []NamespaceStats
+	for i, n := range list {
+		st := n.stats()
+		if i < maxNamedNamespaces {
+			out = append(out, st)
+			continue
+		}
+		if i == maxNamedNamespaces {
+			st.Name = "other"
+			out = append(out, st)
+			continue
+		}
+		out[maxNamedNamespaces].add(st)
+	}
+	return out
+}
+
+func (n *Namespace) stats() NamespaceStats {
+	c := &n.count
+	st := NamespaceStats{
+		Name: n.name, Sockets: int64(n.Len()), Rooms: int64(n.rooms.Rooms()),
+		EventsReceived: c.events.Load(), Emits: c.emits.Load(), Acks: c.acks.Load(),
+		RoomJoins: c.joins.Load(), RoomLeaves: c.leaves.Load(),
+		Connects:    map[string]uint64{"ok": c.connected.Load(), "middleware": c.refused.Load()},
+		Disconnects: make(map[Reason]uint64),
+		Broadcasts:  make(map[BroadcastKey]uint64),
+		Recipients:  make(map[string]uint64),
+	}
+	for o, origin := range originNames {
+		st.Recipients[origin] = c.recipients[o].Load()
+		for i, scope := range scopeNames {
+			st.Broadcasts[BroadcastKey{origin, scope}] = c.broadcasts[o][i].Load()
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for r, count := range c.disconnectedByReason {
+		st.Disconnects[r] = count
+	}
+	return st
+}
+
+func (a *NamespaceStats) add(b NamespaceStats) {
+	a.Sockets += b.Sockets
+	a.Rooms += b.Rooms
+	a.EventsReceived += b.EventsReceived
+	a.Emits += b.Emits
+	a.Acks += b.Acks
+	a.RoomJoins += b.RoomJoins
+	a.RoomLeaves += b.RoomLeaves
+	addCounts(a.Connects, b.Connects)
+	addCounts(a.Disconnects, b.Disconnects)
+	addCounts(a.Broadcasts, b.Broadcasts)
+	addCounts(a.Recipients, b.Recipients)
+}
+
+func addCounts[K comparable](a, b map[K]uint64) {
+	for k, n := range b {
+		a[k] += n
+	}
+}
