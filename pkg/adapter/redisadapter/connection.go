@@ -1,0 +1,127 @@
+package redisadapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// established marks the context of calls on a connection that exists: go-redis must not dial in them. It would
+// connect anew and subscribe to everything in one command, unseen by us; the session does it itself, in batches
+// and with back-off.
+type established struct{}
+
+var errConnectionLost = errors.New("connection lost")
+
+// dialError is the error of a connection that did not come about, so that nothing was sent on it.
+type dialError struct{ err error }
+
+func (e *dialError) Error() string { return e.err.Error() }
+func (e *dialError) Unwrap() error { return e.err }
+
+// newClient returns a client of our own to the server of rdb. life ends dials that are under way.
+func newClient(life context.Context, rdb redis.UniversalClient, watchdog time.Duration) (*redis.Client, error) {
+	c, ok := rdb.(*redis.Client)
+	if !ok {
+		return nil, fmt.Errorf("redisadapter: a client of type %T is not supported, give a *redis.Client", rdb)
+	}
+	o := *c.Options()
+	dial := o.Dialer
+	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if ctx.Value(established{}) != nil {
+			return nil, errConnectionLost
+		}
+		ctx, cancel := context.WithTimeout(ctx, watchdog)
+		defer cancel()
+		defer context.AfterFunc(life, cancel)()
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, &dialError{err}
+		}
+		return conn, nil
+	}
+	// A retry would deliver a message twice whose answer got lost.
+	o.MaxRetries, o.DialerRetries = -1, 1
+	o.DialTimeout = bounded(o.DialTimeout, watchdog)
+	o.ReadTimeout = bounded(o.ReadTimeout, watchdog)
+	o.WriteTimeout = bounded(o.WriteTimeout, watchdog)
+	// RESP3 adds push messages and maintenance notifications, of which nothing is used here.
+	o.Protocol = 2
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	o.PushNotificationProcessor = nil
+	o.ClientSideCache, o.ClientSideCacheConfig = nil, nil
+	// One pipeline is in flight at a time. The pool is large only because after as many failed dials as it has
+	// places it tries no more than once a second, on its own clock.
+	o.PoolSize, o.MaxConcurrentDials = 1024, 0
+	o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = 0, 0, 0
+	return redis.NewClient(&o), nil
+}
+
+// bounded returns d, or the limit if d is none or longer.
+func bounded(d, limit time.Duration) time.Duration {
+	if d <= 0 || d > limit {
+		return limit
+	}
+	return d
+}
+
+// errorKind sorts an error of Redis or of the way there into a kind of adapter.Stats.PublishErrors.
+func errorKind(err error) string {
+	var timeout net.Error
+	text := err.Error()
+	switch {
+	case redis.IsAuthError(err), redis.IsPermissionError(err), strings.Contains(text, "WRONGPASS"),
+		strings.Contains(text, "invalid password"):
+		return "auth"
+	case redis.IsOOMError(err):
+		return "oom"
+	case redis.IsReadOnlyError(err):
+		return "readonly"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "refused"
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		return "timeout"
+	}
+	return "other"
+}
+
+// neverSent reports whether a command that failed with err certainly did not run and may succeed later, so that
+// it can be sent again.
+func neverSent(err error) bool {
+	var dial *dialError
+	return errors.As(err, &dial) || redis.IsAuthError(err) || redis.IsLoadingError(err)
+}
+
+// isReply reports whether err is an answer of Redis, so that the connection works.
+func isReply(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply) && !errors.Is(err, io.EOF)
+}
+
+// backoff is the pause before attempt n, counted from zero: short after a connection that worked, then doubling
+// to a second, with jitter so that the nodes of a cluster do not come all at once.
+func backoff(attempt int) time.Duration {
+	d := min(20*time.Millisecond<<min(attempt, 10), time.Second)
+	return d/2 + rand.N(d/2)
+}
+
+// sleep waits for d and reports whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

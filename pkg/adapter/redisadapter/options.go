@@ -1,0 +1,72 @@
+package redisadapter
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Options are the choices of an adapter. Nil and the zero value work.
+type Options struct {
+	// Prefix of all channels, called key in Node's adapter. Default "socket.io".
+	Prefix string
+	// PublishQueue and PublishQueueBytes bound the messages that wait to be published. An empty queue takes one
+	// message of any size. Defaults 8192 messages and 16 MiB.
+	PublishQueue      int
+	PublishQueueBytes int
+	// PublishBatch is the number of messages that go to Redis together at most. Default 256.
+	PublishBatch int
+	// ReceiveQueue bounds the messages of each namespace that were received and not yet delivered; when it is
+	// full the adapter stops to read. They may hold 16 MiB together. Default 4096 messages.
+	ReceiveQueue int
+	// Watchdog is how long Redis may be silent, although it is asked each second, before a connection is
+	// closed and made anew. It is also the limit of one dial and of one publication. Default 3 s, at least 2 s.
+	Watchdog time.Duration
+	// Logger hears about lost and regained connections and about messages that were given up. Default
+	// slog.Default().
+	Logger *slog.Logger
+}
+
+const (
+	pingInterval      = time.Second
+	receiveQueueBytes = 16 << 20
+	batchBytes        = 1 << 20 // a batch ends when it holds more
+)
+
+// withDefaults returns a copy of o without zero values.
+func (o *Options) withDefaults() (Options, error) {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	if c.Prefix == "" {
+		c.Prefix = "socket.io"
+	}
+	for _, n := range []struct {
+		name     string
+		value    *int
+		standard int
+	}{
+		{"PublishQueue", &c.PublishQueue, 8192},
+		{"PublishQueueBytes", &c.PublishQueueBytes, 16 << 20},
+		{"PublishBatch", &c.PublishBatch, 256},
+		{"ReceiveQueue", &c.ReceiveQueue, 4096},
+	} {
+		if *n.value == 0 {
+			*n.value = n.standard
+		}
+		if *n.value < 0 {
+			return c, fmt.Errorf("redisadapter: option %s is %d, must be positive", n.name, *n.value)
+		}
+	}
+	if c.Watchdog == 0 {
+		c.Watchdog = 3 * time.Second
+	}
+	if c.Watchdog < 2*pingInterval {
+		return c, fmt.Errorf("redisadapter: option Watchdog is %v, must be at least %v", c.Watchdog, 2*pingInterval)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c, nil
+}

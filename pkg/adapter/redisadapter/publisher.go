@@ -1,0 +1,347 @@
+package redisadapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/time/rate"
+
+	"example.com/chorus/pkg/adapter"
+)
+
+// ErrUnavailable is wrapped by the error of Publish while Redis is away and the queue is full.
+var ErrUnavailable = errors.New("redis is unavailable")
+
+// outgoing is one message that waits to be published.
+type outgoing struct {
+	channel string
+	payload *[]byte // from buffers
+	kind    channelKind
+	queued  time.Time
+}
+
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// release gives the buffer back, unless one huge message grew it.
+func (o *outgoing) release() {
+	const keep = 64 << 10
+	if cap(*o.payload) <= keep {
+		*o.payload = (*o.payload)[:0]
+		buffers.Put(o.payload)
+	}
+	o.payload = nil
+}
+
+// publisher sends messages from one goroutine. It commits in groups: what queues up while one pipeline is in
+// flight goes out in the next, so the rate is bounded by Redis and not by the time of a round trip. It does not
+// publish on the goroutine of the sender: that one would pay for a round trip before it delivers locally.
+type publisher struct {
+	rdb    *redis.Client
+	opts   *Options
+	counts *counters
+	traces *traces
+	// listening waits until the subscription is whole, at most until ctx ends.
+	listening func(ctx context.Context)
+	complain  rate.Sometimes // logs errors of single messages
+	wake      chan struct{}  // of capacity 1: the queue is not empty, or closing
+
+	mu      sync.Mutex
+	queue   []outgoing
+	bytes   int           // in queue
+	space   chan struct{} // closed when the queue gets shorter; nil while nobody waits for that
+	idle    bool          // the goroutine waits for wake
+	closing bool
+	up      bool
+	failure error // why it is not up
+}
+
+func newPublisher(rdb *redis.Client, o *Options, c *counters, t *traces, listening func(context.Context)) *publisher {
+	return &publisher{
+		rdb: rdb, opts: o, counts: c, traces: t, listening: listening,
+		complain: rate.Sometimes{First: 1, Interval: time.Second},
+		wake:     make(chan struct{}, 1),
+	}
+}
+
+// enqueue hands o over. It waits while the queue is full, unless Redis is away.
+func (p *publisher) enqueue(ctx context.Context, o outgoing) error {
+	for {
+		p.mu.Lock()
+		if p.closing {
+			p.mu.Unlock()
+			return fmt.Errorf("redisadapter: publish: %w", adapter.ErrClosed)
+		}
+		n := len(*o.payload)
+		if len(p.queue) == 0 || len(p.queue) < p.opts.PublishQueue && p.bytes+n <= p.opts.PublishQueueBytes {
+			p.queue = append(p.queue, o)
+			p.bytes += n
+			idle := p.idle
+			p.idle = false
+			p.mu.Unlock()
+			if idle {
+				p.signal()
+				// The publisher goes first, even on a single processor: a long fan-out of the caller would
+				// delay the other nodes by its length.
+				runtime.Gosched()
+			}
+			return nil
+		}
+		failure := p.failure
+		if p.space == nil {
+			p.space = make(chan struct{})
+		}
+		space := p.space
+		p.mu.Unlock()
+		if failure != nil {
+			p.counts.queueFull.Add(1)
+			return fmt.Errorf("redisadapter: publish: queue full (%d messages): %w: %w", p.opts.PublishQueue, ErrUnavailable, failure)
+		}
+		select {
+		case <-space:
+		case <-ctx.Done():
+			p.counts.queueFull.Add(1)
+			return fmt.Errorf("redisadapter: publish: queue full (%d messages): %w", p.opts.PublishQueue, context.Cause(ctx))
+		}
+	}
+}
+
+func (p *publisher) signal() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// close makes run flush and end.
+func (p *publisher) close() {
+	p.mu.Lock()
+	p.closing = true
+	p.makeSpaceLocked()
+	p.mu.Unlock()
+	p.signal()
+}
+
+// run is the goroutine of the publisher; it ends after close, or with ctx.
+func (p *publisher) run(ctx context.Context) {
+	p.probe(ctx)
+	for ctx.Err() == nil {
+		if p.status() != nil {
+			if !p.recover(ctx) {
+				break
+			}
+			continue
+		}
+		group, closing := p.take()
+		switch {
+		case len(group) > 0:
+			p.send(ctx, group)
+		case closing:
+			return
+		default:
+			probe := time.NewTimer(pingInterval)
+			select {
+			case <-p.wake:
+			case <-probe.C:
+				p.probe(ctx)
+			case <-ctx.Done():
+			}
+			probe.Stop()
+		}
+	}
+	p.giveUp(p.takeAll(), errors.Join(adapter.ErrClosed, p.status()))
+}
+
+// recover tries until Redis answers and our own subscription is back, which stands for those of the other nodes:
+// what is sent before they listen is lost. It returns false when the publisher closes first.
+func (p *publisher) recover(ctx context.Context) bool {
+	for attempt := 0; ; attempt++ {
+		p.expire()
+		if p.isClosing() || !sleep(ctx, backoff(attempt)) {
+			return false
+		}
+		if err := p.rdb.Ping(ctx).Err(); err != nil {
+			p.setFailure(err)
+			continue
+		}
+		wait, cancel := context.WithTimeout(ctx, p.opts.Watchdog)
+		p.listening(wait)
+		cancel()
+		p.setUp()
+		return true
+	}
+}
+
+func (p *publisher) probe(ctx context.Context) {
+	if err := p.rdb.Ping(ctx).Err(); err != nil {
+		p.setFailure(err)
+	} else {
+		p.setUp()
+	}
+}
+
+// send publishes a group in one pipeline.
+func (p *publisher) send(ctx context.Context, group []outgoing) {
+	pipe := p.rdb.Pipeline()
+	for i := range group {
+		pipe.Publish(ctx, group[i].channel, *group[i].payload)
+	}
+	cmds, err := pipe.Exec(ctx)
+	wait, sent := time.Since(group[0].queued), 0
+	var again, lost []outgoing
+	var cause error
+	for i, o := range group {
+		switch err := cmds[i].Err(); {
+		case err == nil:
+			p.counts.published[o.kind].Add(1)
+			sent++
+			o.release()
+		case neverSent(err):
+			again = append(again, o)
+		default:
+			lost, cause = append(lost, o), err
+		}
+	}
+	if sent > 0 {
+		p.traces.published(sent, wait, nil)
+	}
+	if err != nil {
+		if !isReply(err) || neverSent(err) {
+			p.setFailure(err)
+		}
+		p.putBack(again)
+		p.giveUp(lost, cause)
+	}
+}
+
+// expire gives up what waited too long for Redis.
+func (p *publisher) expire() {
+	limit := time.Now().Add(-p.opts.Watchdog)
+	p.mu.Lock()
+	n := 0
+	for n < len(p.queue) && p.queue[n].queued.Before(limit) {
+		n++
+	}
+	old, failure := p.takeLocked(n), p.failure
+	p.mu.Unlock()
+	p.giveUp(old, failure)
+}
+
+// giveUp counts and reports messages that will not be sent.
+func (p *publisher) giveUp(group []outgoing, err error) {
+	if len(group) == 0 {
+		return
+	}
+	kind := errorKind(err)
+	p.counts.publishError(kind, len(group))
+	p.traces.published(len(group), time.Since(group[0].queued), err)
+	p.complain.Do(func() {
+		p.opts.Logger.Error("redisadapter: messages given up", slog.Int("messages", len(group)),
+			slog.String("kind", kind), slog.Any("error", err))
+	})
+	for i := range group {
+		group[i].release()
+	}
+}
+
+// take returns the next group, and whether the publisher is closing.
+func (p *publisher) take() ([]outgoing, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n, size := 0, 0
+	for n < len(p.queue) && n < p.opts.PublishBatch && (n == 0 || size <= batchBytes) {
+		size += len(*p.queue[n].payload)
+		n++
+	}
+	p.idle = n == 0
+	return p.takeLocked(n), p.closing
+}
+
+func (p *publisher) takeAll() []outgoing {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.takeLocked(len(p.queue))
+}
+
+func (p *publisher) takeLocked(n int) []outgoing {
+	if n == 0 {
+		return nil
+	}
+	group := p.queue[:n:n]
+	if p.queue = p.queue[n:]; len(p.queue) == 0 {
+		p.queue = nil
+	}
+	for i := range group {
+		p.bytes -= len(*group[i].payload)
+	}
+	p.makeSpaceLocked()
+	return group
+}
+
+func (p *publisher) makeSpaceLocked() {
+	if p.space != nil {
+		close(p.space)
+		p.space = nil
+	}
+}
+
+// putBack puts messages that were not sent in front of the others.
+func (p *publisher) putBack(group []outgoing) {
+	if len(group) == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range group {
+		p.bytes += len(*group[i].payload)
+	}
+	p.queue = append(group, p.queue...)
+}
+
+func (p *publisher) setUp() {
+	p.mu.Lock()
+	was := p.failure
+	p.up, p.failure = true, nil
+	p.mu.Unlock()
+	if was != nil {
+		p.counts.reconnect(adapter.RolePublish, "closed")
+		p.traces.reconnected(adapter.RolePublish, "closed")
+		p.opts.Logger.Info("redisadapter: publishing again")
+	}
+}
+
+func (p *publisher) setFailure(err error) {
+	p.mu.Lock()
+	was := p.failure
+	p.up, p.failure = false, err
+	p.makeSpaceLocked() // who waits for room learns that it will not come soon
+	p.mu.Unlock()
+	if was == nil || errorKind(was) != errorKind(err) {
+		p.opts.Logger.Error("redisadapter: cannot publish", slog.String("kind", errorKind(err)), slog.Any("error", err))
+	}
+}
+
+// status returns why messages cannot be published, or nil.
+func (p *publisher) status() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failure
+}
+
+func (p *publisher) isClosing() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closing
+}
+
+// state returns whether Redis took the last message or ping, and how many messages wait.
+func (p *publisher) state() (up bool, queued int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.up, len(p.queue)
+}

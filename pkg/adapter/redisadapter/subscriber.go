@@ -1,0 +1,227 @@
+package redisadapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"example.com/chorus/pkg/adapter"
+)
+
+const (
+	subscribeBatch = 512 // channels in one command
+	// wholeMark is the payload of the ping that follows the first subscriptions of a connection: Redis answers in
+	// order, so its pong says that all of them are in force.
+	wholeMark = "whole"
+)
+
+var errNotConnected = errors.New("not yet connected")
+
+// subscriber keeps one connection that listens. A connection is never repaired: when it fails, or is silent for
+// longer than the watchdog allows, it is closed and the next session begins.
+type subscriber struct {
+	*subscriptions
+	rdb    *redis.Client
+	opts   *Options
+	counts *counters
+	traces *traces
+	uid    string
+
+	state   sync.Mutex
+	whole   chan struct{} // closed while everything wanted at connection time is subscribed
+	failure error         // why it is not
+	lost    time.Time     // since when nothing can be heard; zero before the first connection
+	cause   string        // of the loss
+}
+
+func newSubscriber(rdb *redis.Client, o *Options, c *counters, t *traces, uid string) *subscriber {
+	return &subscriber{
+		subscriptions: newSubscriptions(), rdb: rdb, opts: o, counts: c, traces: t, uid: uid,
+		whole: make(chan struct{}), failure: errNotConnected,
+	}
+}
+
+// run is the goroutine of the subscriber; it ends with ctx.
+func (s *subscriber) run(ctx context.Context) {
+	for attempt := 0; ctx.Err() == nil; attempt++ {
+		heard, err := s.session(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if s.isWhole() {
+			attempt = 0
+		}
+		s.fail(heard, err)
+		if !sleep(ctx, backoff(attempt)) {
+			return
+		}
+	}
+}
+
+// session is the life of one connection. It returns when the connection was last heard of and why it ended.
+func (s *subscriber) session(ctx context.Context) (heard time.Time, err error) {
+	ps := s.rdb.Subscribe(ctx)
+	if err := ps.Ping(ctx); err != nil { // connects
+		_ = ps.Close()
+		return time.Now(), fmt.Errorf("connect: %w", err)
+	}
+	s.connected()
+	ctx, cancel := context.WithCancel(context.WithValue(ctx, established{}, true))
+	// A read does not end with its context, but with the connection.
+	unwatch := context.AfterFunc(ctx, func() { _ = ps.Close() })
+	var commands sync.WaitGroup
+	commands.Go(func() {
+		defer cancel()
+		s.command(ctx, ps)
+	})
+	defer func() {
+		cancel()
+		if unwatch() {
+			_ = ps.Close()
+		}
+		commands.Wait()
+		s.disconnected()
+	}()
+	for heard = time.Now(); ; heard = time.Now() {
+		in, err := ps.ReceiveTimeout(ctx, s.opts.Watchdog)
+		if err != nil {
+			return heard, fmt.Errorf("receive: %w", err)
+		}
+		switch in := in.(type) {
+		case *redis.Message:
+			s.receive(in)
+		case *redis.Subscription:
+			s.confirm(in.Channel)
+		case *redis.Pong:
+			if in.Payload == wholeMark {
+				s.becomeWhole()
+			}
+		}
+	}
+}
+
+// command writes what the connection is told: the subscriptions, and a ping each second. It ends with ctx or
+// when a write fails.
+func (s *subscriber) command(ctx context.Context, ps *redis.PubSub) {
+	if s.subscribe(ctx, ps) != nil || ps.Ping(ctx, wholeMark) != nil {
+		return
+	}
+	ping := time.NewTicker(pingInterval)
+	defer ping.Stop()
+	for {
+		var err error
+		select {
+		case <-s.wake:
+			err = s.subscribe(ctx, ps)
+		case <-ping.C:
+			err = ps.Ping(ctx)
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// subscribe judges all hints and sends what follows from them.
+func (s *subscriber) subscribe(ctx context.Context, ps *redis.PubSub) error {
+	for more := true; more; {
+		var add, remove []string
+		add, remove, more = s.judge(subscribeBatch)
+		if len(add) > 0 {
+			if err := ps.Subscribe(ctx, add...); err != nil {
+				return err
+			}
+		}
+		if len(remove) > 0 {
+			if err := ps.Unsubscribe(ctx, remove...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// receive sorts a message out before anything of it is decoded.
+func (s *subscriber) receive(m *redis.Message) {
+	l, room, kind := s.find(m.Channel)
+	received := &s.counts.received[kind]
+	switch {
+	case isOwn(m.Payload, s.uid):
+		received[resultOwn].Add(1)
+	case l == nil || kind == kindRoom && !l.hasRoom(room):
+		received[resultNoMatch].Add(1)
+	default:
+		l.push(incoming{payload: m.Payload, kind: kind})
+	}
+}
+
+// becomeWhole notes that the connection hears everything, and ends the gap.
+func (s *subscriber) becomeWhole() {
+	s.state.Lock()
+	lost, cause := s.lost, s.cause
+	s.failure, s.lost = nil, time.Time{}
+	close(s.whole)
+	s.state.Unlock()
+	if lost.IsZero() {
+		return
+	}
+	gap := time.Since(lost)
+	s.counts.reconnect(adapter.RoleSubscribe, cause)
+	s.traces.reconnected(adapter.RoleSubscribe, cause)
+	s.traces.gap(gap)
+	s.opts.Logger.Warn("redisadapter: listening again; messages of other nodes may have been missed",
+		slog.Duration("gap", gap), slog.String("cause", cause))
+}
+
+// fail notes that a connection ended or did not come about.
+func (s *subscriber) fail(heard time.Time, err error) {
+	s.state.Lock()
+	was := s.failure
+	s.failure = err
+	select {
+	case <-s.whole:
+		s.whole = make(chan struct{})
+		s.lost, s.cause = time.Now(), "closed"
+		var timeout net.Error
+		if errors.As(err, &timeout) && timeout.Timeout() {
+			s.lost, s.cause = heard, "watchdog"
+		}
+	default:
+	}
+	s.state.Unlock()
+	if was == nil || was == errNotConnected || errorKind(was) != errorKind(err) {
+		s.opts.Logger.Error("redisadapter: cannot listen", slog.String("kind", errorKind(err)), slog.Any("error", err))
+	}
+}
+
+func (s *subscriber) isWhole() bool {
+	s.state.Lock()
+	defer s.state.Unlock()
+	return s.failure == nil
+}
+
+// listening waits until the subscription is whole, at most until ctx ends.
+func (s *subscriber) listening(ctx context.Context) {
+	s.state.Lock()
+	whole := s.whole
+	s.state.Unlock()
+	select {
+	case <-whole:
+	case <-ctx.Done():
+	}
+}
+
+// status returns why nothing can be heard, or nil.
+func (s *subscriber) status() error {
+	s.state.Lock()
+	defer s.state.Unlock()
+	return s.failure
+}

@@ -1,0 +1,327 @@
+package redisadapter
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tinylib/msgp/msgp"
+
+	"example.com/chorus/pkg/adapter"
+)
+
+// One broadcast on the wire is the MessagePack array [uid, packet, opts] of @socket.io/redis-adapter 8:
+//
+//	uid     string, who sent it
+//	packet  {type: 2, data: [event, arguments...], nsp: namespace}
+//	opts    {rooms: [], except: [], flags: {}}
+//
+// Chorus adds a fourth element, which Node does not look at: {t: microseconds since 1970 when it was emitted}.
+
+// packetEvent and packetBinaryEvent are packet types of the Socket.IO protocol 5. Node sends the first one for
+// binary data too, older emitters the second.
+const (
+	packetEvent       = 2
+	packetBinaryEvent = 5
+)
+
+const uidLength = 6
+
+// appendMessage appends m as it is published.
+func appendMessage(dst []byte, uid, namespace string, m *adapter.Message) ([]byte, error) {
+	if len(m.Packet.Attachments) > maxAttachments {
+		return dst, fmt.Errorf("%w: %d, limit %d", ErrTooManyAttachments, len(m.Packet.Attachments), maxAttachments)
+	}
+	elements := uint32(4)
+	if m.Sent.IsZero() {
+		elements = 3
+	}
+	out := msgp.AppendArrayHeader(dst, elements)
+	out = msgp.AppendString(out, uid)
+
+	out = msgp.AppendMapHeader(out, 3)
+	out = msgp.AppendString(out, "type")
+	out = msgp.AppendUint64(out, packetEvent)
+	out = msgp.AppendString(out, "data")
+	out, err := appendPacked(out, m.Packet.Data, m.Packet.Attachments)
+	if err != nil {
+		return dst, err
+	}
+	out = msgp.AppendString(out, "nsp")
+	out = msgp.AppendString(out, namespace)
+
+	out = msgp.AppendMapHeader(out, 3)
+	out = msgp.AppendString(out, "rooms")
+	out = appendStrings(out, m.Rooms)
+	out = msgp.AppendString(out, "except")
+	out = appendStrings(out, m.Except)
+	out = msgp.AppendString(out, "flags")
+	if m.Flags.Volatile {
+		out = msgp.AppendMapHeader(out, 1)
+		out = msgp.AppendString(out, "volatile")
+		out = msgp.AppendBool(out, true)
+	} else {
+		out = msgp.AppendMapHeader(out, 0)
+	}
+
+	if elements == 4 {
+		out = msgp.AppendMapHeader(out, 1)
+		out = msgp.AppendString(out, "t")
+		out = msgp.AppendInt64(out, m.Sent.UnixMicro())
+	}
+	return out, nil
+}
+
+func appendStrings(dst []byte, list []string) []byte {
+	dst = msgp.AppendArrayHeader(dst, uint32(len(list)))
+	for _, s := range list {
+		dst = msgp.AppendString(dst, s)
+	}
+	return dst
+}
+
+// isOwn reports whether this adapter wrote the payload, from its first bytes alone.
+func isOwn(payload, uid string) bool {
+	const header = 2 // array of three or four, string of uidLength
+	return len(payload) > header+uidLength && payload[0]&0xf0 == 0x90 && payload[1] == 0xa0|uidLength &&
+		payload[header:header+uidLength] == uid
+}
+
+// decodeMessage reads a payload. The message is nil when it is not for this namespace or, as hasRoom tells, for
+// none of its rooms; then the packet was not decoded.
+func decodeMessage(payload, namespace string, hasRoom func(string) bool) (*adapter.Message, error) {
+	b := []byte(payload)
+	n, b, err := msgp.ReadArrayHeaderBytes(b)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	if n < 3 {
+		return nil, fmt.Errorf("%w: array of %d", errMalformed, n)
+	}
+	if _, b, err = msgp.ReadStringZC(b); err != nil {
+		return nil, malformed(err)
+	}
+	packet := b
+	if b, err = skip(b); err != nil {
+		return nil, err
+	}
+	m := new(adapter.Message)
+	if b, err = readOptions(b, m); err != nil {
+		return nil, err
+	}
+	if len(m.Rooms) > 0 && !anyRoom(m.Rooms, hasRoom) {
+		return nil, nil
+	}
+	if n > 3 {
+		if err := readExtra(b, m); err != nil {
+			return nil, err
+		}
+	}
+	match, err := readPacket(packet, namespace, m)
+	if err != nil || !match {
+		return nil, err
+	}
+	return m, nil
+}
+
+func anyRoom(rooms []string, hasRoom func(string) bool) bool {
+	for _, r := range rooms {
+		if hasRoom(r) {
+			return true
+		}
+	}
+	return false
+}
+
+// readPacket reads {type, data, nsp} and reports whether it is for the namespace.
+func readPacket(b []byte, namespace string, m *adapter.Message) (bool, error) {
+	var data []byte
+	nsp, typ := "/", int64(packetEvent)
+	_, err := readMap(b, func(key, b []byte) (rest []byte, err error) {
+		switch string(key) {
+		case "type":
+			typ, rest, err = msgp.ReadInt64Bytes(b)
+		case "data":
+			data = b
+			return skip(b)
+		case "nsp":
+			nsp, rest, err = msgp.ReadStringBytes(b)
+		default:
+			return skip(b)
+		}
+		return rest, err
+	})
+	if err != nil {
+		return false, err
+	}
+	if typ != packetEvent && typ != packetBinaryEvent {
+		return false, fmt.Errorf("%w: packet type %d", errMalformed, typ)
+	}
+	if nsp != namespace {
+		return false, nil
+	}
+	if err := checkEvent(data); err != nil {
+		return false, err
+	}
+	u := unpacker{in: data, out: make([]byte, 0, len(b)+len(b)/4)}
+	if err := u.value(0); err != nil {
+		return false, err
+	}
+	m.Packet = adapter.Packet{Data: u.out, Attachments: u.attachments}
+	return true, nil
+}
+
+// checkEvent refuses what makes the official clients close their connection (socket.io-parser's check of
+// payloads): data that is no array, that has no name, or the name of a reserved event.
+func checkEvent(data []byte) error {
+	n, b, err := msgp.ReadArrayHeaderBytes(data)
+	if err != nil {
+		return malformed(err)
+	}
+	if n == 0 {
+		return fmt.Errorf("%w: no event name", errMalformed)
+	}
+	switch msgp.NextType(b) {
+	case msgp.IntType, msgp.UintType, msgp.Float32Type, msgp.Float64Type:
+		return nil
+	case msgp.StrType:
+		name, _, err := msgp.ReadStringZC(b)
+		if err != nil {
+			return malformed(err)
+		}
+		switch string(name) {
+		case "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":
+			return fmt.Errorf("%w: reserved event %q", errMalformed, name)
+		}
+		return nil
+	}
+	return fmt.Errorf("%w: event name is no string", errMalformed)
+}
+
+func readOptions(b []byte, m *adapter.Message) ([]byte, error) {
+	return readMap(b, func(key, b []byte) (rest []byte, err error) {
+		switch string(key) {
+		case "rooms":
+			m.Rooms, rest, err = readStrings(b)
+		case "except":
+			m.Except, rest, err = readStrings(b)
+		case "flags":
+			if msgp.IsNil(b) {
+				return skip(b)
+			}
+			return readMap(b, func(key, b []byte) ([]byte, error) {
+				if string(key) == "volatile" && msgp.NextType(b) == msgp.BoolType {
+					m.Flags.Volatile = b[0] == 0xc3
+				}
+				return skip(b)
+			})
+		default:
+			return skip(b)
+		}
+		return rest, err
+	})
+}
+
+// readExtra reads the fourth element. One that is not ours is left alone.
+func readExtra(b []byte, m *adapter.Message) error {
+	if msgp.NextType(b) != msgp.MapType {
+		return nil
+	}
+	_, err := readMap(b, func(key, b []byte) ([]byte, error) {
+		if t := msgp.NextType(b); string(key) != "t" || t != msgp.IntType && t != msgp.UintType {
+			return skip(b)
+		}
+		us, rest, err := msgp.ReadInt64Bytes(b)
+		if err == nil {
+			m.Sent = time.UnixMicro(us)
+		}
+		return rest, err
+	})
+	return err
+}
+
+// readMap calls fn for each key with the bytes of its value; fn returns what follows the value.
+func readMap(b []byte, fn func(key, value []byte) ([]byte, error)) ([]byte, error) {
+	n, b, err := msgp.ReadMapHeaderBytes(b)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	for range n {
+		key, rest, err := msgp.ReadStringZC(b)
+		if err != nil {
+			return nil, malformed(err)
+		}
+		if b, err = fn(key, rest); err != nil {
+			return nil, malformed(err)
+		}
+	}
+	return b, nil
+}
+
+// readStrings reads a list of rooms; nil is none. Rooms of JavaScript may be numbers.
+func readStrings(b []byte) ([]string, []byte, error) {
+	if msgp.IsNil(b) {
+		rest, err := msgp.ReadNilBytes(b)
+		return nil, rest, err
+	}
+	n, b, err := msgp.ReadArrayHeaderBytes(b)
+	if err != nil || n == 0 {
+		return nil, b, err
+	}
+	if int(n) > len(b) {
+		return nil, nil, msgp.ErrShortBytes
+	}
+	list := make([]string, 0, min(n, 64))
+	for range n {
+		var s string
+		if msgp.NextType(b) == msgp.StrType {
+			s, b, err = msgp.ReadStringBytes(b)
+		} else {
+			u := unpacker{in: b}
+			err = u.scalar(msgp.NextType(b))
+			s, b = string(u.out), u.in
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		list = append(list, s)
+	}
+	return list, b, nil
+}
+
+// skip steps over one value. It does not recurse, however deep the value is.
+func skip(b []byte) ([]byte, error) {
+	for pending := uint64(1); pending > 0; pending-- {
+		var n uint32
+		var err error
+		switch msgp.NextType(b) {
+		case msgp.ArrayType:
+			n, b, err = msgp.ReadArrayHeaderBytes(b)
+			pending += uint64(n)
+		case msgp.MapType:
+			n, b, err = msgp.ReadMapHeaderBytes(b)
+			pending += 2 * uint64(n)
+		default:
+			b, err = msgp.Skip(b)
+		}
+		if err != nil {
+			return nil, malformed(err)
+		}
+	}
+	return b, nil
+}
+
+// channels are the names of the channels of one namespace.
+type channels struct{ prefix, namespace string }
+
+func (c channels) broadcast() string { return c.prefix + "#" + c.namespace + "#" }
+
+func (c channels) room(room string) string { return c.prefix + "#" + c.namespace + "#" + room + "#" }
+
+// check refuses a name whose channels could be those of a room of another namespace.
+func (c channels) check() error {
+	if c.namespace == "" || strings.Contains(c.namespace, "#") {
+		return fmt.Errorf("redisadapter: join: namespace %q: must not be empty or contain #", c.namespace)
+	}
+	return nil
+}
