@@ -56,7 +56,10 @@ type limitsConfig struct {
 type redisConfig struct {
 	URL      string        `default:"" placeholder:"URL" help:"Redis that connects the nodes: redis://[[user]:password@]host[:port][/db], rediss:// for TLS, unix:// for a socket."`
 	Prefix   string        `default:"socket.io" help:"Prefix of the channels, as in Node's adapter."`
-	Watchdog time.Duration `default:"3s" help:"A subscription that does not answer for this long is made anew."`
+	Watchdog time.Duration `default:"3s" help:"A connection that does not answer for this long is made anew; at least 2s."`
+
+	PublishQueue int `default:"8192" help:"Messages that may wait to be published; then emitting waits."`
+	PublishBatch int `default:"256" help:"Messages that are sent to Redis together at most."`
 	Degraded string        `default:"serve" enum:"serve,refuse" help:"Readiness while Redis is away: serve (ready, clients of this node still reach each other) or refuse (not ready)."`
 }
 
@@ -174,15 +177,19 @@ func (c *config) validateClient() error {
 
 func (c *config) validateNumbers() error {
 	for _, d := range []struct {
-		flag  string
-		value time.Duration
+		flag       string
+		value, min time.Duration
 	}{
-		{"ping-interval", c.PingInterval}, {"ping-timeout", c.PingTimeout}, {"upgrade-timeout", c.UpgradeTimeout},
-		{"connect-timeout", c.ConnectTimeout}, {"write-timeout", c.WriteTimeout}, {"redis.watchdog", c.Redis.Watchdog},
-		{"drain.timeout", c.Drain.Timeout},
+		{"ping-interval", c.PingInterval, time.Millisecond},
+		{"ping-timeout", c.PingTimeout, time.Millisecond},
+		{"upgrade-timeout", c.UpgradeTimeout, time.Millisecond},
+		{"connect-timeout", c.ConnectTimeout, time.Millisecond},
+		{"write-timeout", c.WriteTimeout, time.Millisecond},
+		{"redis.watchdog", c.Redis.Watchdog, 2 * time.Second},
+		{"drain.timeout", c.Drain.Timeout, time.Millisecond},
 	} {
-		if d.value < time.Millisecond {
-			return fmt.Errorf("--%s: must be at least 1ms, got %s", d.flag, d.value)
+		if d.value < d.min {
+			return fmt.Errorf("--%s: must be at least %s, got %s", d.flag, d.min, d.value)
 		}
 	}
 	for _, n := range []struct {
@@ -191,6 +198,7 @@ func (c *config) validateNumbers() error {
 	}{
 		{"max-payload", int(c.MaxPayload), 1}, {"queue.bytes", int(c.Queue.Bytes), 1}, {"queue.messages", c.Queue.Messages, 1},
 		{"limits.handshakes-per-second", c.Limits.HandshakesPerSecond, 0},
+		{"redis.publish-queue", c.Redis.PublishQueue, 1}, {"redis.publish-batch", c.Redis.PublishBatch, 1},
 	} {
 		if n.value < n.min {
 			return fmt.Errorf("--%s: must be at least %d, got %d", n.flag, n.min, n.value)

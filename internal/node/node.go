@@ -94,7 +94,11 @@ func (n *node) connect() error {
 		}
 		n.redis = redis.NewClient(options)
 		n.adapter = redisadapter.NewPubSub(n.redis, &redisadapter.Options{
-			Prefix: n.config.Redis.Prefix, Watchdog: n.config.Redis.Watchdog, Logger: n.log,
+			Prefix:       n.config.Redis.Prefix,
+			PublishQueue: n.config.Redis.PublishQueue,
+			PublishBatch: n.config.Redis.PublishBatch,
+			Watchdog:     n.config.Redis.Watchdog,
+			Logger:       n.log,
 		})
 	}
 	var err error

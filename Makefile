@@ -1,0 +1,59 @@
+# make run   starts a cluster of three nodes and its chat page
+# make test  tests everything; installs what is missing when it may
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := build
+
+BUNDLE      := web/dist/socket.io.min.js
+# A tool for tests only, so it is pinned here and not in go.mod.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: help run build client test lint unit interop tools clean go node
+
+help: ## show what make can do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build ## run a cluster of three nodes with its chat page
+	exec bin/chorus demo
+
+build: go client ## compile bin/chorus with the client's bundle in it
+	go build $$(git rev-parse --git-dir >/dev/null 2>&1 || echo -buildvcs=false) -o bin/chorus ./cmd/node
+
+client: $(BUNDLE) ## build the official client's bundle
+
+$(BUNDLE): web/package.json web/package-lock.json web/build.mjs | node
+	cd web && npm ci --ignore-scripts && node build.mjs
+	touch $@
+
+test: tools build lint unit interop ## test everything
+
+lint: go client
+	@files=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); [[ -z $$files ]] || { echo "gofmt: not formatted: $$files"; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+
+unit: go client
+	go test -race ./...
+
+interop: build ## test with official clients, Node servers and a browser
+	test/run
+
+tools:
+	.ci/tools
+
+clean: ## remove what was built
+	rm -rf bin build web/node_modules test/node_modules loadtest/node/node_modules
+	find web/dist -mindepth 1 ! -name README.md -delete
+
+go:
+	@need=$$(awk '$$1 == "go" { print $$2 }' go.mod); \
+	have=$$(go env GOVERSION 2>/dev/null || true); \
+	[[ -n $$have && $$(printf '%s\n' "$$need" "$${have#go}" | sort -V | head -1) == "$$need" ]] || \
+		{ echo "make: needs Go $$need or newer, found $${have:-none}"; exit 1; }
+
+node:
+	@have=$$(node --version 2>/dev/null || true); major=$${have#v}; major=$${major%%.*}; \
+	[[ -n $$have && $$major -ge 20 ]] && command -v npm >/dev/null || \
+		{ echo "make: needs Node.js 20 or newer with npm, found $${have:-none}"; exit 1; }
