@@ -92,9 +92,10 @@ func (f *Frame) Written() {
 // WebSocket returns the frame as bytes for a WebSocket connection. The caller must not change them.
 func (f *Frame) WebSocket() []byte { return f.ws }
 
-// Messages returns the number of Engine.IO messages: one, and one for each attachment; 0 for Raw.
+// Messages returns the number of Engine.IO messages: one, and one for each attachment; 0 for Raw and for
+// packets of other types such as ping.
 func (f *Frame) Messages() int {
-	if f.text == nil {
+	if len(f.text) == 0 || f.text[0] != '4' {
 		return 0
 	}
 	return 1 + len(f.attachments)
@@ -102,6 +103,15 @@ func (f *Frame) Messages() int {
 
 // Size returns the bytes that the frame adds to a queue.
 func (f *Frame) Size() int { return len(f.ws) }
+
+// PollingSize returns the length of Polling without building it.
+func (f *Frame) PollingSize() int {
+	n := len(f.text)
+	for _, a := range f.attachments {
+		n += 2 + base64.StdEncoding.EncodedLen(len(a))
+	}
+	return n
+}
 
 // Polling returns the frame as part of a polling body: packets divided by Separator, binary as base64 behind
 // the letter b. The caller must not change them. It is nil for Raw.
@@ -112,11 +122,7 @@ func (f *Frame) Polling() []byte {
 	if p := f.polling.Load(); p != nil {
 		return *p
 	}
-	size := len(f.text)
-	for _, a := range f.attachments {
-		size += 2 + base64.StdEncoding.EncodedLen(len(a))
-	}
-	p := append(make([]byte, 0, size), f.text...)
+	p := append(make([]byte, 0, f.PollingSize()), f.text...)
 	for _, a := range f.attachments {
 		p = append(p, Separator, 'b')
 		p = base64.StdEncoding.AppendEncode(p, a)

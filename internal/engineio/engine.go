@@ -1,0 +1,177 @@
+package engineio
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.com/chorus/internal/netloop"
+)
+
+// linger is how long a client that was told to go may take to hang up.
+const linger = 2 * time.Second
+
+// Engine is an http.Handler for everything below its path.
+type Engine struct {
+	options  Options
+	upgrader upgrader
+	loop     *netloop.Loop
+	start    time.Time
+	stripes  []stripe // of sessions, by turns
+	next     atomic.Uint32
+	totals   totals
+
+	live sync.WaitGroup // sessions, and goroutines that work for them
+
+	mu       sync.Mutex
+	sessions map[string]*Session
+	closing  bool // nothing may be added to live
+}
+
+var _ http.Handler = (*Engine)(nil)
+
+// New makes an engine. Close must be called to end its goroutines.
+func New(o Options) *Engine {
+	e := &Engine{
+		options:  o,
+		loop:     netloop.New(netloop.Options{WriteTimeout: o.WriteTimeout, Linger: linger}),
+		start:    time.Now(),
+		stripes:  make([]stripe, runtime.GOMAXPROCS(0)),
+		sessions: make(map[string]*Session),
+	}
+	e.upgrader.init(e)
+	e.totals.init()
+	return e
+}
+
+// ServeHTTP answers handshakes, polls, posts and upgrades.
+func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !strings.HasPrefix(r.URL.Path, e.options.Path) {
+		http.NotFound(w, r)
+		return
+	}
+	q, s, no := e.verify(r)
+	if no != nil {
+		e.refuse(w, q, no)
+		return
+	}
+	switch {
+	case s == nil && q.upgrade:
+		e.openWebSocket(w, r, q)
+	case s == nil:
+		e.openPolling(w, r, q)
+	case q.upgrade:
+		s.serveUpgrade(w, r, q)
+	case r.Method == http.MethodGet:
+		s.servePoll(w, r)
+	case r.Method == http.MethodPost:
+		s.servePost(w, r)
+	default:
+		e.totals.rejected("bad_method")
+		w.WriteHeader(http.StatusInternalServerError)
+	}
+}
+
+// Close closes every session with reason, waits until what they had queued left or ctx ended, and ends all
+// goroutines of the engine. Handshakes are refused from the beginning. A polling client that is between two
+// requests has 2 seconds to fetch what waits for it.
+func (e *Engine) Close(ctx context.Context, reason Reason) error {
+	e.mu.Lock()
+	if e.closing {
+		e.mu.Unlock()
+		return errors.New("engineio: close: engine is closed")
+	}
+	e.closing = true
+	open := make([]*Session, 0, len(e.sessions))
+	for _, s := range e.sessions {
+		open = append(open, s)
+	}
+	e.mu.Unlock()
+	for _, s := range open {
+		s.shutdown(reason)
+	}
+
+	gone := make(chan struct{})
+	go func() {
+		e.live.Wait()
+		close(gone)
+	}()
+	var err error
+	select {
+	case <-gone:
+	case <-ctx.Done():
+		err = fmt.Errorf("engineio: close: %w", context.Cause(ctx))
+		for _, s := range open {
+			s.abandon()
+		}
+		<-gone
+	}
+	e.loop.Close()
+	return err
+}
+
+// now is the time on the engine's clock, never 0.
+func (e *Engine) now() time.Duration { return time.Since(e.start) + 1 }
+
+func (e *Engine) stripe() *stripe {
+	return &e.stripes[int(e.next.Add(1))%len(e.stripes)]
+}
+
+func (e *Engine) session(id string) *Session {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.sessions[id]
+}
+
+// register adds a session to the table, unless the engine is closing.
+func (e *Engine) register(s *Session) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closing {
+		return false
+	}
+	e.live.Add(1)
+	e.sessions[s.id] = s
+	return true
+}
+
+// remove takes a session out of the table, once.
+func (e *Engine) remove(s *Session) {
+	e.mu.Lock()
+	_, ok := e.sessions[s.id]
+	delete(e.sessions, s.id)
+	e.mu.Unlock()
+	if ok {
+		e.live.Done()
+	}
+}
+
+// run starts a goroutine that Close waits for, unless the engine is closing.
+func (e *Engine) run(f func()) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closing {
+		return false
+	}
+	e.live.Go(f)
+	return true
+}
+
+// newID returns 20 characters that nobody can guess, behind the node's tag.
+func (e *Engine) newID() string {
+	var b [15]byte
+	rand.Read(b[:]) //nolint:errcheck // never fails
+	id := base64.RawURLEncoding.EncodeToString(b[:])
+	if e.options.RouteTag == "" {
+		return id
+	}
+	return e.options.RouteTag + "_" + id
+}

@@ -1,0 +1,93 @@
+package engineio
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"example.com/chorus/internal/frame"
+)
+
+// Handshake is what the first request of a session said.
+type Handshake struct {
+	Header     http.Header
+	URL        string // the request target, as sent
+	Query      map[string]string
+	RemoteAddr string
+	Secure     bool // over TLS
+	Time       time.Time
+}
+
+// open makes a session whose first packet waits in its outbox, and shows it to the owner before anybody else
+// can know of it. It returns nil when the engine is closing.
+func (e *Engine) open(r *http.Request, q *query) *Session {
+	s := &Session{
+		engine: e,
+		id:     e.newID(),
+		stripe: e.stripe(),
+		handshake: &Handshake{
+			Header:     r.Header,
+			URL:        r.RequestURI,
+			Query:      q.all,
+			RemoteAddr: r.RemoteAddr,
+			Secure:     r.TLS != nil,
+			Time:       time.Now(),
+		},
+	}
+	s.index.Store(uint32(q.index()))
+	s.outbox.Init(&e.options.Outbox, &s.stripe.drops)
+	_ = s.outbox.Push(e.openPacket(s, q), outboxControl)
+	if !e.register(s) {
+		s.outbox.Close()
+		return nil
+	}
+	e.totals.opened(q.index())
+	s.opened = e.now()
+	s.attach(e.options.Connect(s))
+	return s
+}
+
+func (e *Engine) openPacket(s *Session, q *query) *frame.Frame {
+	upgrades := `[]`
+	if !q.upgrade && e.options.WebSocket && e.options.AllowUpgrades {
+		upgrades = `["websocket"]`
+	}
+	b := frame.Begin(160)
+	b = append(b, `0{"sid":"`...)
+	b = append(b, s.id...)
+	b = append(b, `","upgrades":`...)
+	b = append(b, upgrades...)
+	b = append(b, `,"pingInterval":`...)
+	b = strconv.AppendInt(b, e.options.PingInterval.Milliseconds(), 10)
+	b = append(b, `,"pingTimeout":`...)
+	b = strconv.AppendInt(b, e.options.PingTimeout.Milliseconds(), 10)
+	b = append(b, `,"maxPayload":`...)
+	b = strconv.AppendInt(b, int64(e.options.MaxPayload), 10)
+	return frame.Text(append(b, '}'))
+}
+
+func (e *Engine) openPolling(w http.ResponseWriter, r *http.Request, q *query) {
+	s := e.open(r, q)
+	if s == nil {
+		e.refuse(w, q, refuseHandshake(ErrDraining))
+		return
+	}
+	s.servePoll(w, r)
+}
+
+func (e *Engine) openWebSocket(w http.ResponseWriter, r *http.Request, q *query) {
+	ws, hijacked := e.upgrader.upgrade(w, r)
+	if ws == nil {
+		if !hijacked {
+			e.refuse(w, q, errRequest)
+		}
+		return
+	}
+	s := e.open(r, q)
+	if s == nil { // the engine began to close after it had admitted the handshake
+		e.totals.handshake(webSocket, "draining")
+		_ = ws.conn.Close()
+		return
+	}
+	s.startWebSocket(ws)
+}

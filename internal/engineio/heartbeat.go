@@ -1,0 +1,112 @@
+package engineio
+
+import (
+	"time"
+
+	"example.com/chorus/internal/frame"
+)
+
+var pingFrame = frame.Packet("2")
+
+// beat holds the moments at which something becomes due, on the engine's clock; 0 is never. One timer serves
+// them all. It is guarded by Session.mu.
+type beat struct {
+	timer     *time.Timer
+	pingAt    time.Duration // the next ping
+	pongBy    time.Duration // the answer to the last ping
+	resumeBy  time.Duration // the handler reads again; the pong's deadline does not run meanwhile
+	endBy     time.Duration // the transport of a closing session is gone
+	refreshed bool          // the pong's deadline was moved once since the ping
+}
+
+// startBeatLocked starts the heartbeat of a session, or the clock of one that is closing already.
+func (s *Session) startBeatLocked() {
+	s.beat.pingAt = s.engine.now() + s.engine.options.PingInterval
+	s.beat.timer = time.AfterFunc(s.engine.options.PingInterval, s.tick)
+	s.armLocked()
+}
+
+// armLocked sets the timer to the next moment that is due.
+func (s *Session) armLocked() {
+	b := &s.beat
+	if b.timer == nil {
+		return
+	}
+	var next time.Duration
+	soonest := func(t time.Duration) {
+		if t != 0 && (next == 0 || t < next) {
+			next = t
+		}
+	}
+	switch s.state {
+	case stateOpen:
+		soonest(b.pingAt)
+		soonest(b.resumeBy)
+		if b.resumeBy == 0 {
+			soonest(b.pongBy)
+		}
+	case stateClosing:
+		soonest(b.endBy)
+	}
+	if next == 0 {
+		b.timer.Stop()
+		return
+	}
+	b.timer.Reset(next - s.engine.now())
+}
+
+// tick does what is due.
+func (s *Session) tick() {
+	s.mu.Lock()
+	b, now := &s.beat, s.engine.now()
+	due := func(t time.Duration) bool { return t != 0 && t <= now }
+	switch {
+	case s.state == stateClosing && due(b.endBy):
+		s.mu.Unlock()
+		s.abandon()
+		return
+	case s.state != stateOpen:
+	case due(b.resumeBy):
+		s.mu.Unlock()
+		s.end(SlowHandler, errHandler, discard, nil)
+		return
+	case b.resumeBy == 0 && due(b.pongBy):
+		s.mu.Unlock()
+		s.end(PingTimeout, nil, discard, nil)
+		return
+	case due(b.pingAt):
+		b.pingAt, b.pongBy, b.refreshed = 0, now+s.engine.options.PingTimeout, false
+		// It waits like any packet; there is at most one, so it needs no bound.
+		_ = s.outbox.Push(pingFrame, outboxControl)
+	}
+	s.armLocked()
+	s.mu.Unlock()
+}
+
+// heard notes that a packet arrived and says whether the session is open. A pong starts the interval anew; the
+// first other packet while a pong is due moves its deadline once.
+func (s *Session) heard(pong bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != stateOpen {
+		return false
+	}
+	b := &s.beat
+	switch {
+	case pong:
+		b.pingAt, b.pongBy = s.engine.now()+s.engine.options.PingInterval, 0
+		s.armLocked()
+	case b.pongBy != 0 && !b.refreshed:
+		b.refreshed = true
+		s.expectPongLocked()
+	}
+	return true
+}
+
+// expectPongLocked gives a pong that is due the whole timeout again.
+func (s *Session) expectPongLocked() {
+	if s.beat.pongBy != 0 {
+		s.beat.pongBy = s.engine.now() + s.engine.options.PingTimeout
+	}
+	s.armLocked()
+}

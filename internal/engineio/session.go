@@ -1,0 +1,254 @@
+package engineio
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"example.com/chorus/internal/frame"
+	"example.com/chorus/internal/netloop"
+	"example.com/chorus/internal/outbox"
+)
+
+const outboxControl = outbox.Control
+
+// pollWait is how long a closing polling session waits for the request that takes its last packets.
+const pollWait = 30 * time.Second
+
+// Details of closed sessions.
+var (
+	errHandler   = errors.New("engineio: handler takes no messages")
+	errHeartbeat = errors.New("engineio: ping from a client")
+	errPacket    = errors.New("engineio: malformed packet")
+	errNotUTF8   = errors.New("engineio: text is not UTF-8")
+)
+
+type state uint8
+
+const (
+	stateOpen    state = iota
+	stateClosing       // Closed was called; the last frames leave
+	stateClosed        // the transport is gone
+)
+
+// ending says what becomes of the frames that wait when a session ends.
+type ending uint8
+
+const (
+	flush   ending = iota // they are sent, then the close packet
+	discard               // only the close packet is sent
+	abort                 // nothing can be sent
+)
+
+// Session is one Engine.IO connection. All methods are safe for concurrent use.
+type Session struct {
+	engine    *Engine
+	stripe    *stripe
+	id        string
+	handshake *Handshake
+	handler   Handler
+	opened    time.Duration
+	outbox    outbox.Outbox
+	index     atomic.Uint32 // the transport
+	resumes   atomic.Uint32 // calls of Resume
+	pongs     atomic.Int32  // WebSocket pongs that wait in the outbox
+
+	mu        sync.Mutex
+	state     state
+	attached  bool          // handler may be told of the end
+	ended     func()        // tells it, if the session ended before
+	conn      *netloop.Conn // of the WebSocket
+	poll      *poll         // the GET that waits
+	post      *post         // the POST that is read or handled
+	answering int           // GETs whose answer is being written
+	candidate *candidate
+	resumed   chan struct{} // closed when reading goes on
+	beat      beat
+}
+
+// ID returns the session id, which is a secret of the client.
+func (s *Session) ID() string { return s.id }
+
+// Transport returns "polling" or "websocket".
+func (s *Session) Transport() string { return transportNames[s.index.Load()] }
+
+// Handshake returns what the first request said.
+func (s *Session) Handshake() *Handshake { return s.handshake }
+
+// Send queues a frame and never blocks. A volatile frame is dropped (ErrDropped) when the client is not ready
+// for it: no GET pending on polling, kernel buffer full on WebSocket. A frame that is not volatile and does not
+// fit makes room by dropping queued volatile ones; if that is not enough the session is closed as SlowConsumer
+// (ErrSlow), or the frame is dropped (ErrDropped) when Limits.DropVolatile is set.
+func (s *Session) Send(f *frame.Frame, volatile bool) error {
+	kind := outbox.Data
+	if volatile {
+		kind = outbox.Volatile
+	}
+	switch s.outbox.Push(f, kind) {
+	case nil:
+		return nil
+	case outbox.ErrDropped:
+		return ErrDropped
+	case outbox.ErrFull:
+		// The caller may hold locks that Closed wants. When the engine is closing it ends every session itself.
+		s.engine.run(func() { s.end(SlowConsumer, ErrSlow, abort, nil) })
+		return ErrSlow
+	}
+	return ErrClosed
+}
+
+// SendWait is Send for one receiver: it waits for room until ctx ends.
+func (s *Session) SendWait(ctx context.Context, f *frame.Frame) error {
+	err := s.outbox.PushWait(ctx, f)
+	if err == outbox.ErrClosed {
+		return ErrClosed
+	}
+	return err
+}
+
+// Close ends the session: what is queued is sent first, then the transport is closed. Closed is called with
+// the reason at once; later Sends return ErrClosed.
+func (s *Session) Close(reason Reason, detail error) { s.end(reason, detail, flush, nil) }
+
+// attach sets the handler of a new session and starts its heartbeat.
+func (s *Session) attach(h Handler) {
+	s.mu.Lock()
+	s.handler, s.attached = h, true
+	ended := s.ended
+	s.startBeatLocked()
+	s.mu.Unlock()
+	if ended != nil {
+		ended()
+	}
+}
+
+// end closes an open session; for others it does nothing. last is the close packet when it is not the usual one
+// of the transport.
+func (s *Session) end(reason Reason, detail error, how ending, last *frame.Frame) {
+	s.mu.Lock()
+	if s.state != stateOpen {
+		s.mu.Unlock()
+		return
+	}
+	s.state = stateClosing
+	transport := int(s.index.Load())
+	age := s.engine.now() - s.opened
+	tell := func() { s.handler.Closed(reason, detail) }
+	if !s.attached {
+		s.ended, tell = tell, func() {}
+	}
+	upgrading := s.dropCandidateLocked()
+	if s.resumed != nil {
+		close(s.resumed)
+		s.resumed = nil
+	}
+	gone := s.endTransportLocked(how, last)
+	conn := s.conn
+	hangUp := s.state == stateClosed && conn != nil
+	s.armLocked()
+	s.mu.Unlock()
+
+	if upgrading {
+		s.engine.totals.upgrade("closed")
+	}
+	if hangUp {
+		_ = conn.Close()
+	}
+	if gone {
+		s.engine.remove(s)
+	}
+	s.engine.totals.closed(transport, reason)
+	if f := s.engine.options.Trace.Closed; f != nil {
+		f(transportNames[transport], reason, age)
+	}
+	tell()
+}
+
+// endTransportLocked queues the last frames and says whether the session can be forgotten.
+func (s *Session) endTransportLocked(how ending, last *frame.Frame) (forget bool) {
+	now, o := s.engine.now(), &s.engine.options
+	if how != flush {
+		s.outbox.Discard()
+	}
+	if s.index.Load() == webSocket {
+		s.beat.endBy = now + o.WriteTimeout + linger
+		if last == nil {
+			last = closeFrame(0)
+		}
+		// An outbox that overflowed is closed, and its connection takes nothing.
+		if how == abort || !s.outbox.Finish(last) {
+			s.outbox.Close()
+			s.closedLocked()
+		}
+		return true
+	}
+	s.beat.endBy = now + pollWait
+	_, queued := s.outbox.Len()
+	frames := []*frame.Frame{closePacket}
+	switch {
+	case s.poll != nil:
+		if last != nil {
+			frames[0] = last
+		}
+	case how != flush:
+		s.outbox.Close()
+		s.closedLocked()
+		return true
+	case queued == 0:
+		frames = []*frame.Frame{noopPacket, closePacket}
+	}
+	if !s.outbox.Finish(frames...) {
+		s.closedLocked()
+		return true
+	}
+	return false
+}
+
+// shutdown ends the session because the engine closes.
+func (s *Session) shutdown(reason Reason) {
+	how := flush
+	s.mu.Lock()
+	if _, n := s.outbox.Len(); n == 0 && s.index.Load() == polling {
+		how = discard // a pending GET is answered all the same
+	}
+	s.mu.Unlock()
+	s.end(reason, nil, how, nil)
+	s.mu.Lock()
+	if s.state == stateClosing && s.index.Load() == polling {
+		s.beat.endBy = s.engine.now() + linger
+		s.armLocked()
+	}
+	s.mu.Unlock()
+}
+
+// abandon ends a closing session at once.
+func (s *Session) abandon() {
+	s.outbox.Close()
+	s.mu.Lock()
+	conn, p := s.conn, s.poll
+	s.poll = nil
+	s.closedLocked()
+	s.mu.Unlock()
+	if p != nil {
+		p.Wake()
+	}
+	if conn != nil {
+		_ = conn.Close()
+	}
+	s.engine.remove(s)
+}
+
+func (s *Session) closedLocked() {
+	s.state = stateClosed
+	if s.beat.timer != nil {
+		s.beat.timer.Stop()
+	}
+}
+
+func (s *Session) isOpen() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == stateOpen
+}

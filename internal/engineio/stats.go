@@ -1,0 +1,126 @@
+package engineio
+
+import (
+	"maps"
+	"sync"
+	"sync/atomic"
+
+	"example.com/chorus/internal/outbox"
+)
+
+// Stats are totals since the start and the state now. Index 0 is polling, 1 is websocket.
+type Stats struct {
+	Open                    [2]int64
+	Opened                  [2]uint64         // sessions by their first transport
+	Upgrades                map[string]uint64 // by result: ok, timeout, probe_failed, closed
+	Closed                  [2]map[Reason]uint64
+	Handshakes              [2]map[string]uint64 // by result: ok, bad_request, unknown_transport, forbidden, limit, draining
+	Rejected                map[string]uint64    // requests refused: unknown_sid, bad_method, too_large, overlap
+	BytesIn                 [2]uint64
+	BytesOut                [2]uint64
+	Deliveries              [2]uint64         // messages handed to the kernel or to a polling answer
+	Flushes                 [2]uint64         // writes or polling answers that carried them
+	Dropped                 map[string]uint64 // frames that were not sent: volatile, queue_full, closed
+	QueueBytes, QueueFrames int64             // waiting in all outboxes
+}
+
+// stripe has the counters of a part of the sessions that many goroutines would else share.
+type stripe struct {
+	drops   outbox.Drops
+	bytesIn [2]atomic.Uint64
+	_       [128]byte
+}
+
+// totals counts what happens at most once per request or session.
+type totals struct {
+	open         [2]atomic.Int64
+	bytesOut     atomic.Uint64 // of polling; the loop counts those of WebSockets
+	deliveries   atomic.Uint64
+	flushes      atomic.Uint64
+	mu           sync.Mutex // guards the rest
+	openedBy     [2]uint64
+	upgradesBy   map[string]uint64
+	closedBy     [2]map[Reason]uint64
+	handshakesBy [2]map[string]uint64
+	rejectedBy   map[string]uint64
+}
+
+func (t *totals) init() {
+	t.upgradesBy, t.rejectedBy = make(map[string]uint64), make(map[string]uint64)
+	for i := range t.closedBy {
+		t.closedBy[i], t.handshakesBy[i] = make(map[Reason]uint64), make(map[string]uint64)
+	}
+}
+
+func (t *totals) opened(transport int) {
+	t.open[transport].Add(1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.openedBy[transport]++
+	t.handshakesBy[transport]["ok"]++
+}
+
+func (t *totals) closed(transport int, reason Reason) {
+	t.open[transport].Add(-1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closedBy[transport][reason]++
+}
+
+func (t *totals) handshake(transport int, result string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.handshakesBy[transport][result]++
+}
+
+func (t *totals) upgrade(result string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.upgradesBy[result]++
+}
+
+func (t *totals) rejected(reason string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rejectedBy[reason]++
+}
+
+// Stats returns the engine's figures. It may be called at any time; it looks at every session.
+func (e *Engine) Stats() Stats {
+	var st Stats
+	t := &e.totals
+	t.mu.Lock()
+	st.Opened = t.openedBy
+	st.Upgrades, st.Rejected = maps.Clone(t.upgradesBy), maps.Clone(t.rejectedBy)
+	for i := range st.Closed {
+		st.Closed[i], st.Handshakes[i] = maps.Clone(t.closedBy[i]), maps.Clone(t.handshakesBy[i])
+	}
+	t.mu.Unlock()
+	for i := range t.open {
+		st.Open[i] = t.open[i].Load()
+	}
+
+	loop := e.loop.Stats()
+	st.BytesOut = [2]uint64{t.bytesOut.Load(), loop.Bytes}
+	st.Deliveries = [2]uint64{t.deliveries.Load(), loop.Deliveries}
+	st.Flushes = [2]uint64{t.flushes.Load(), loop.Flushes}
+
+	st.Dropped = make(map[string]uint64, 3)
+	for i := range e.stripes {
+		s := &e.stripes[i]
+		st.Dropped["volatile"] += s.drops.Volatile.Load()
+		st.Dropped["queue_full"] += s.drops.QueueFull.Load()
+		st.Dropped["closed"] += s.drops.Closed.Load()
+		st.BytesIn[polling] += s.bytesIn[polling].Load()
+		st.BytesIn[webSocket] += s.bytesIn[webSocket].Load()
+	}
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, s := range e.sessions {
+		bytes, frames := s.outbox.Len()
+		st.QueueBytes += int64(bytes)
+		st.QueueFrames += int64(frames)
+	}
+	return st
+}
