@@ -46,21 +46,21 @@ func bounded(list []string, value string) string {
 // closeReason maps why a connection ended to who or what ended it.
 func closeReason(r socketio.Reason) string {
 	switch r {
-	case "transport close", "client namespace disconnect":
+	case socketio.TransportClose, socketio.ClientNamespaceDisconnect:
 		return "client"
-	case "forced close", "forced server close", "server namespace disconnect":
+	case socketio.ForcedClose, socketio.ServerNamespaceDisconnect:
 		return "server"
-	case "ping timeout":
+	case socketio.PingTimeout:
 		return "ping_timeout"
-	case "transport error":
+	case socketio.TransportError:
 		return "transport_error"
-	case "parse error":
+	case socketio.ParseError:
 		return "parse_error"
-	case "slow consumer":
+	case socketio.SlowConsumer:
 		return "slow_consumer"
-	case "server shutting down":
+	case socketio.ServerShutdown:
 		return "drain"
-	case "slow handler":
+	case socketio.SlowHandler:
 		return "limit"
 	}
 	return other

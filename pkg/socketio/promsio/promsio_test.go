@@ -48,7 +48,7 @@ func busyServer(namespaces int) *fakeServer {
 	}
 	f := &fakeServer{stats: socketio.Stats{
 		Upgrades: count(upgrades...), Rejected: count(rejections...), Dropped: count(drops...),
-		QueueBytes: 10, QueueMessages: 11, HandlerPanics: 12, InboxTimeouts: 13, Draining: true,
+		QueueBytes: 10, QueueMessages: 11, HandlerPanics: 12, Draining: true,
 		Adapter: &adapter.Stats{
 			Up:            map[adapter.Role]bool{adapter.RolePublish: true},
 			Published:     count(channelKinds...),
@@ -179,4 +179,3 @@ func TestObservations(t *testing.T) {
 		}
 	}
 }
-

@@ -42,7 +42,6 @@ var (
 	broadcasts        = describe("broadcasts_total", "Broadcasts delivered on this node, by the node they come from.", "namespace", "origin", "scope")
 
 	handlerPanics = describe("handler_panics_total", "Handlers that panicked; each ended its socket.", "event")
-	inboxTimeouts = describe("inbox_timeouts_total", "Connections closed because a handler took no events for too long.")
 	draining      = describe("draining", "1 while the node refuses new connections.")
 
 	redisUp            = describe("redis_up", "Whether the connection to Redis works.", "role")
@@ -103,7 +102,6 @@ func collectStats(ch chan<- prometheus.Metric, stats socketio.Stats) {
 		s.namespace(n)
 	}
 	s.counter(handlerPanics, stats.HandlerPanics, other)
-	s.counter(inboxTimeouts, stats.InboxTimeouts)
 	s.gauge(draining, truth(stats.Draining))
 	if stats.Adapter != nil {
 		s.adapter(stats.Adapter)

@@ -1,0 +1,173 @@
+package socketio_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+
+	"example.com/chorus/pkg/socketio"
+	"example.com/chorus/pkg/socketio/parser"
+)
+
+type file struct {
+	Name    string            `json:"name"`
+	Content []byte            `json:"content"`
+	Parts   [][]byte          `json:"parts,omitempty"`
+	Extra   map[string]any    `json:"extra,omitempty"`
+	Next    *file             `json:"next,omitempty"`
+	Raw     json.RawMessage   `json:"raw,omitempty"`
+	Tags    map[string]string `json:"tags,omitempty"`
+}
+
+func TestValuesOnTheWire(t *testing.T) {
+	_, front, socket := connected(t)
+	p := front
+	tests := []struct {
+		name string
+		args []any
+		want []string
+	}{
+		{"none", nil, []string{`42["e"]`}},
+		{"JSON as JavaScript writes it", []any{"<&>\u2028\"", 1, 2.5, true, false, nil, []int{}, map[string]int{"a": 1}, struct{ A string }{"<"}},
+			[]string{"42[\"e\",\"<&>\u2028\\\"\",1,2.5,true,false,null,[],{\"a\":1},{\"A\":\"<\"}]"}},
+		{"bytes", []any{[]byte{1, 2}}, []string{`451-["e",{"_placeholder":true,"num":0}]`, "b:0102"}},
+		{"bytes at depth", []any{map[string]any{"a": []any{[]byte{1}, "x", nil}}, &file{Name: "f", Content: []byte{2}, Parts: [][]byte{{3}, {4}}, Next: &file{}}},
+			[]string{`454-["e",{"a":[{"_placeholder":true,"num":0},"x",null]},{"name":"f","content":{"_placeholder":true,"num":1},` +
+				`"parts":[{"_placeholder":true,"num":2},{"_placeholder":true,"num":3}],"next":{"name":"","content":null}}]`, "b:01", "b:02", "b:03", "b:04"}},
+		{"raw JSON is no binary", []any{json.RawMessage(`{"a":1}`), file{Raw: json.RawMessage(`[1]`)}},
+			[]string{`42["e",{"a":1},{"name":"","content":null,"raw":[1]}]`}},
+		{"no arguments and others", []any{socketio.Args{}, 1, socketio.Args{}, socketio.Raw{}}, []string{`42["e",1,null]`}},
+	}
+	for _, tt := range tests {
+		if err := socket.Emit(t.Context(), "e", tt.args...); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		p.expect(tt.want...)
+	}
+	loop := &file{}
+	loop.Next = loop
+	if err := socket.Emit(t.Context(), "e", loop); err == nil {
+		t.Error("a value that contains itself was sent")
+	}
+}
+
+// connected gives a client and its socket.
+func connected(t testing.TB) (*socketio.Server, *peer, *socketio.Socket) {
+	t.Helper()
+	server, front := start(t, nil)
+	sockets := make(chan *socketio.Socket, 1)
+	server.OnConnect(func(_ context.Context, s *socketio.Socket) error { sockets <- s; return nil })
+	p := dial(t, front, "/")
+	return server, p, receive(t, sockets)
+}
+
+func TestArgs(t *testing.T) {
+	server, p, _ := connected(t)
+	type result struct {
+		args socketio.Args
+		err  error
+	}
+	results := make(chan result, 1)
+	server.On("e", func(_ context.Context, _ *socketio.Socket, args socketio.Args) error {
+		results <- result{args: args.Clone()}
+		return nil
+	})
+	p.send(`452-["e",{"name":"f","content":{"_placeholder":true,"num":1}},{"_placeholder":true,"num":0},"x",{"a":[{"_placeholder":true,"num":0}]}]`)
+	p.sendBinary([]byte{1, 2})
+	p.sendBinary([]byte{3})
+	args := receive(t, results).args
+	if args.Len() != 4 || args.WantsAck() {
+		t.Fatalf("Len = %d, WantsAck = %t", args.Len(), args.WantsAck())
+	}
+	var f file
+	var b []byte
+	var s string
+	var v any
+	if err := args.Decode(&f, &b, &s, &v); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(f, file{Name: "f", Content: []byte{3}}) || !reflect.DeepEqual(b, []byte{1, 2}) || s != "x" ||
+		!reflect.DeepEqual(v, map[string]any{"a": []any{[]byte{1, 2}}}) {
+		t.Errorf("Decode = %+v, %v, %q, %v", f, b, s, v)
+	}
+	if err := args.Decode(&f, &b, &s, &v, &v); !errors.Is(err, socketio.ErrMissingArgument) {
+		t.Errorf("Decode of a fifth argument = %v, want ErrMissingArgument", err)
+	}
+	if err := args.Raw(2).Decode(&f); err == nil {
+		t.Error("a string decoded into a struct")
+	}
+	if got := string(args.Raw(2).JSON()); got != `"x"` {
+		t.Errorf("Raw(2) = %s", got)
+	}
+	if got := args.Raw(9); len(got.JSON()) != 0 {
+		t.Errorf("Raw(9) = %s, want nothing", got.JSON())
+	}
+	if err := args.Ack(t.Context()); !errors.Is(err, socketio.ErrNoAck) {
+		t.Errorf("Ack = %v, want ErrNoAck", err)
+	}
+	// One argument of several, behind another binary: numbered anew.
+	if err := server.Emit(t.Context(), "e", []byte{9}, args.Raw(0)); err != nil {
+		t.Fatal(err)
+	}
+	p.expect(`452-["e",{"_placeholder":true,"num":0},{"name":"f","content":{"_placeholder":true,"num":1}}]`, "b:09", "b:03")
+}
+
+func TestTypedEvent(t *testing.T) {
+	const upload socketio.Event[file] = "upload"
+	server, p, _ := connected(t)
+	got := make(chan file, 1)
+	upload.Handle(server, func(_ context.Context, _ *socketio.Socket, f file) error { got <- f; return nil })
+	if err := upload.Emit(t.Context(), server, file{Name: "n", Content: []byte{5}}); err != nil {
+		t.Fatal(err)
+	}
+	text, content := p.read(), p.read()
+	if want := `451-["upload",{"name":"n","content":{"_placeholder":true,"num":0}}]`; text != want || content != "b:05" {
+		t.Fatalf("Emit sent %s, %s; want %s", text, content, want)
+	}
+	p.send(text)
+	p.sendBinary([]byte{5})
+	if f := receive(t, got); f.Name != "n" || string(f.Content) != "\x05" {
+		t.Errorf("Handle got %+v", f)
+	}
+}
+
+func TestEscapedEventName(t *testing.T) {
+	server, p, _ := connected(t)
+	got := make(chan string, 4)
+	for _, name := range []string{"é\"x", "plain", "7"} {
+		server.On(name, func(context.Context, *socketio.Socket, socketio.Args) error { got <- name; return nil })
+	}
+	for _, tt := range []struct{ packet, want string }{
+		{`42["\u00e9\"x"]`, "é\"x"}, {`42["pl\u0061in"]`, "plain"}, {`42[7]`, "7"}, {`42["plain"]`, "plain"},
+	} {
+		p.send(tt.packet)
+		if name := receive(t, got); name != tt.want {
+			t.Errorf("%s reached the handler of %q", tt.packet, name)
+		}
+	}
+}
+
+// What a client sends is never taken for our own tokens, nor can a string that looks like base64 of an attachment
+// break anything.
+func FuzzArgsDecode(f *testing.F) {
+	f.Add(`["e",{"a":{"_placeholder":true,"num":0}},"AQI="]`)
+	f.Add(`["e",{"_placeholder":true,"num":3}]`)
+	f.Fuzz(func(t *testing.T, data string) {
+		packet, err := parser.Decode([]byte("51-" + data))
+		if err != nil || len(packet.Data) == 0 {
+			return
+		}
+		args := socketio.NewArgs(packet.Data, []byte{1, 2})
+		for i := range args.Len() {
+			var v any
+			if err := args.Raw(i).Decode(&v); err != nil && !errors.Is(err, parser.ErrIllegalAttachments) && !strings.Contains(err.Error(), "json") &&
+				!strings.Contains(err.Error(), "exponent") && !strings.Contains(err.Error(), "number") {
+				t.Errorf("Decode(%s) = %v", args.Raw(i).JSON(), err)
+			}
+		}
+	})
+}
