@@ -93,6 +93,20 @@ type Raw struct {
 // JSON returns the text. It must not be changed.
 func (r Raw) JSON() []byte { return r.json }
 
+// Size returns the bytes of the argument as it came, with the binary values that it refers to.
+func (r Raw) Size() int {
+	n := len(r.json)
+	if len(r.attachments) > 0 {
+		_ = parser.Placeholders(r.json, func(_, _, num int) error {
+			if num < len(r.attachments) {
+				n += len(r.attachments[num])
+			}
+			return nil
+		})
+	}
+	return n
+}
+
 // Decode decodes the argument as encoding/json does. Binary values become []byte wherever dst has a field of that
 // type, and if dst points to an interface, a map or a slice of such.
 func (r Raw) Decode(dst any) error {
