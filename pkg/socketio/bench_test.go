@@ -1,0 +1,70 @@
+package socketio_test
+
+import (
+	"context"
+	"testing"
+
+	"example.com/chorus/pkg/socketio"
+)
+
+type chatMessage struct {
+	Room string   `json:"room"`
+	Text string   `json:"text"`
+	User int      `json:"user"`
+	Tags []string `json:"tags"`
+}
+
+const chatData = `["chat message",{"room":"general","text":"Hello, everybody! How are you today? <b>fine</b>","user":12345,"tags":["a","b"]}]`
+
+// BenchmarkEncode is an Emit that nobody receives: all that a broadcast costs once.
+func BenchmarkEncode(b *testing.B) {
+	server, _ := start(b, nil)
+	ctx := context.Background()
+	b.Run("raw", func(b *testing.B) {
+		args := socketio.NewArgs([]byte(chatData))
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := server.Emit(ctx, "chat message", args); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("struct", func(b *testing.B) {
+		v := chatMessage{"general", "Hello, everybody! How are you today? <b>fine</b>", 12345, []string{"a", "b"}}
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := server.Emit(ctx, "chat message", v); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkEcho is an event and its acknowledgement over a loopback WebSocket, both ends included.
+func BenchmarkEcho(b *testing.B) {
+	server, p, _ := connected(b)
+	server.On("echo", func(ctx context.Context, _ *socketio.Socket, args socketio.Args) error {
+		return args.Ack(ctx, args)
+	})
+	b.ReportAllocs()
+	for b.Loop() {
+		p.send(`421["echo",{"a":[1,2,3]}]`)
+		p.expect(`431[{"a":[1,2,3]}]`)
+	}
+}
+
+// A relayed broadcast allocates its frame, the buffer in it and the message for the adapter, however large the
+// payload: nothing per value, nothing per receiver.
+func TestRelayAllocations(t *testing.T) {
+	server, _ := start(t, nil)
+	args := socketio.NewArgs([]byte(chatData))
+	ctx := context.Background()
+	n := testing.AllocsPerRun(200, func() {
+		if err := server.Emit(ctx, "chat message", args); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if limit := 6.0; n > limit {
+		t.Errorf("Emit of received arguments allocates %v times, want at most %v", n, limit)
+	}
+}
