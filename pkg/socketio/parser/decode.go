@@ -43,6 +43,9 @@ func Decode(msg []byte) (Packet, error) {
 	if !shapeFits(p.Type, p.Data) || !json.Valid(p.Data) {
 		return p, fmt.Errorf("%w of %s packet", ErrInvalidPayload, p.Type)
 	}
+	if tooDeep(p.Data) {
+		return p, fmt.Errorf("%w: %w", ErrInvalidPayload, ErrTooDeep)
+	}
 	if p.Type == Event || p.Type == BinaryEvent {
 		return p, checkName(p.Data)
 	}
@@ -87,6 +90,27 @@ func shapeFits(t Type, data []byte) bool {
 		return first == '{' || first == '"'
 	}
 	return first == '['
+}
+
+// tooDeep looks at valid JSON that is long enough to be too deep.
+func tooDeep(data []byte) bool {
+	if len(data) <= 2*MaxDepth {
+		return false
+	}
+	depth := 0
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case '"':
+			i = skipString(data, i) - 1
+		case '{', '[':
+			if depth++; depth > MaxDepth {
+				return true
+			}
+		case '}', ']':
+			depth--
+		}
+	}
+	return false
 }
 
 // checkName demands that the first element of valid JSON is a number or a string that is not reserved.

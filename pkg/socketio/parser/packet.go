@@ -48,6 +48,9 @@ const (
 	// MaxAttachments is the limit of Socket.IO parser 4.2.7 on both sides: official clients close the connection
 	// when a packet has more.
 	MaxAttachments = 10
+	// MaxDepth is how deeply arrays and objects may be nested: far beyond what is of use, and what every adapter and
+	// client can take.
+	MaxDepth = 1000
 	// MaxID is the largest acknowledgement id that JavaScript can hold exactly.
 	MaxID = 1<<53 - 1
 )
@@ -58,6 +61,7 @@ var (
 	ErrIllegalAttachments = errors.New("illegal attachments")
 	ErrTooManyAttachments = fmt.Errorf("too many attachments: the limit is %d", MaxAttachments)
 	ErrInvalidPayload     = errors.New("invalid payload")
+	ErrTooDeep            = fmt.Errorf("nested deeper than %d levels", MaxDepth)
 	ErrInvalidID          = errors.New("invalid acknowledgement id")
 	ErrReservedEvent      = errors.New("reserved event name")
 )

@@ -76,6 +76,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{`2["\u0064isconnect"]`, parser.ErrReservedEvent},
 		{`3{}`, parser.ErrInvalidPayload},
 		{`39007199254740992[]`, parser.ErrInvalidID},
+		{`2["a",` + strings.Repeat("[", 1000) + strings.Repeat("]", 1001), parser.ErrTooDeep},
+		{`2["a","["` + strings.Repeat(`,{"a":[]}`, 1000) + "]", nil},
 		{`2` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000), parser.ErrInvalidPayload},
 	}
 	for _, tt := range tests {
