@@ -36,12 +36,7 @@ func logEvent(ctx context.Context, log *slog.Logger, event string, s *socketio.S
 	if log.Enabled(ctx, slog.LevelDebug) && args.Len() > 0 {
 		log.DebugContext(ctx, event, "socket", s.ID(), "text", string(args.Raw(0).JSON()))
 	}
-	if !log.Enabled(ctx, slog.LevelInfo) {
-		return
+	if log.Enabled(ctx, slog.LevelInfo) {
+		log.InfoContext(ctx, event, "socket", s.ID(), "arguments", args.Len(), "bytes", args.Size())
 	}
-	size := 0
-	for i := range args.Len() {
-		size += args.Raw(i).Size()
-	}
-	log.InfoContext(ctx, event, "socket", s.ID(), "arguments", args.Len(), "bytes", size)
 }

@@ -40,17 +40,7 @@ type process struct {
 func Main(args []string, signals <-chan os.Signal, stdout, stderr io.Writer) int {
 	var cli commands
 	helped := false
-	parser, err := kong.New(&cli,
-		kong.Name(program),
-		kong.Description("A node of a horizontally scalable Socket.IO cluster.\n\n"+
-			"Every flag is an environment variable too: --redis.url is "+envPrefix+"REDIS_URL. A flag wins over the variable.\n"+
-			"Durations are written 500ms, 25s, 2m; sizes 64kB, 1MB (10^6), 1MiB (2^20). Lists are divided by commas."),
-		kong.DefaultEnvars(program),
-		kong.Writers(stdout, stderr),
-		kong.Exit(func(int) { helped = true }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Help(printHelp),
-	)
+	parser, err := newParser(&cli, stdout, stderr, func(int) { helped = true })
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", program, err)
 		return exitFailure
@@ -69,6 +59,21 @@ func Main(args []string, signals <-chan os.Signal, stdout, stderr io.Writer) int
 		return exitFailure
 	}
 	return exitOK
+}
+
+// newParser makes the command line; exit is called after help was printed.
+func newParser(cli *commands, stdout, stderr io.Writer, exit func(int)) (*kong.Kong, error) {
+	return kong.New(cli,
+		kong.Name(program),
+		kong.Description("A node of a horizontally scalable Socket.IO cluster.\n\n"+
+			"Every flag is an environment variable too: --redis.url is "+envPrefix+"REDIS_URL. A flag wins over the variable.\n"+
+			"Durations are written 500ms, 25s, 2m; sizes 64kB, 1MB (10^6), 1MiB (2^20). Lists are divided by commas."),
+		kong.DefaultEnvars(program),
+		kong.Writers(stdout, stderr),
+		kong.Exit(exit),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Help(printHelp),
+	)
 }
 
 // printHelp prints the help of a command. That of the program shows the flags of the default command too.

@@ -58,9 +58,9 @@ type redisConfig struct {
 	Prefix   string        `default:"socket.io" help:"Prefix of the channels, as in Node's adapter."`
 	Watchdog time.Duration `default:"3s" help:"A connection that does not answer for this long is made anew; at least 2s."`
 
-	PublishQueue int `default:"8192" help:"Messages that may wait to be published; then emitting waits."`
-	PublishBatch int `default:"256" help:"Messages that are sent to Redis together at most."`
-	Degraded string        `default:"serve" enum:"serve,refuse" help:"Readiness while Redis is away: serve (ready, clients of this node still reach each other) or refuse (not ready)."`
+	PublishQueue int    `default:"8192" help:"Messages that may wait to be published; then emitting waits."`
+	PublishBatch int    `default:"256" help:"Messages that are sent to Redis together at most."`
+	Degraded     string `default:"serve" enum:"serve,refuse" help:"Readiness while Redis is away: serve (ready, clients of this node still reach each other) or refuse (not ready)."`
 }
 
 type clientConfig struct {
@@ -85,7 +85,7 @@ type nodeConfig struct {
 	InternalAddr string   `default:"127.0.0.1:9464" group:"Addresses" help:"Internal address: /metrics, /healthz, /readyz, /version. Empty: none."`
 	Node         struct {
 		ID       string `default:"" placeholder:"NAME" help:"Name of the node in logs and metrics. Empty: random."`
-		RouteTag string `default:"" placeholder:"TAG" help:"Put in front of every session id as TAG_, so that a balancer can route by it: letters, digits and dashes. Empty: made from the node's id when Redis is used, else none."`
+		RouteTag string `default:"" placeholder:"TAG" help:"Put in front of every session id as TAG_, so that a balancer can route by it: at most 32 letters and digits. Empty: made from the node's id when Redis is used, else none."`
 	} `embed:"" prefix:"node." group:"Cluster"`
 }
 
@@ -121,7 +121,7 @@ func (c *config) redisOptions() (*redis.Options, error) {
 
 var (
 	validPath = regexp.MustCompile(`^/([A-Za-z0-9._~-]+/)*([A-Za-z0-9._~-]+)?$`)
-	validTag  = regexp.MustCompile(`^[A-Za-z0-9-]{1,32}$`)
+	validTag  = regexp.MustCompile(`^[A-Za-z0-9]{1,32}$`)
 )
 
 // reservedEvents cannot be sent by a client (Socket.IO reserves them for its own life cycle).
@@ -225,7 +225,7 @@ func (c *nodeConfig) validate() error {
 		}
 	}
 	if tag := c.Node.RouteTag; tag != "" && !validTag.MatchString(tag) {
-		return fmt.Errorf("--node.route-tag: %q must be 1 to 32 letters, digits or dashes", tag)
+		return fmt.Errorf("--node.route-tag: %q must be 1 to 32 letters and digits", tag)
 	}
 	return nil
 }

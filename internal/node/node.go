@@ -103,7 +103,7 @@ func (n *node) connect() error {
 	}
 	var err error
 	if n.server, err = socketio.NewServer(n.serverOptions()); err != nil {
-		return errors.Join(err, n.disconnect(context.Background()))
+		return errors.Join(err, n.adapter.Close(context.Background()), n.disconnect())
 	}
 	return nil
 }
@@ -180,23 +180,22 @@ func (n *node) shutdown(ctx context.Context) error {
 	n.stopWatch()
 	n.watching.Wait()
 	err := n.server.Shutdown(ctx)
-	if ctx.Err() != nil {
-		n.log.Warn("time is up: connections were cut", "connections", n.connections())
+	if err != nil && ctx.Err() != nil {
+		n.log.Warn("time is up: what was left is cut", "error", err)
 		err = nil
 	}
 	n.public.shutdown(ctx)
-	err = errors.Join(err, n.disconnect(ctx))
+	err = errors.Join(err, n.disconnect())
 	n.internal.shutdown(ctx)
 	n.log.Info("stopped")
 	return err
 }
 
-// disconnect closes the adapter, which a server's Shutdown has done already, and the Redis client.
-func (n *node) disconnect(ctx context.Context) error {
+// disconnect closes the Redis client.
+func (n *node) disconnect() error {
 	if n.redis == nil {
 		return nil
 	}
-	_ = n.adapter.Close(ctx) // queued messages that time did not allow for are counted and logged by the adapter
 	if err := n.redis.Close(); err != nil {
 		return fmt.Errorf("redis: close: %w", err)
 	}

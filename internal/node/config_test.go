@@ -1,0 +1,263 @@
+package node
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// parse reads arguments and environment as the program does. Variables of the machine are put aside.
+func parse(t *testing.T, args []string, env map[string]string) (*commands, error) {
+	t.Helper()
+	clearEnv(t)
+	for name, value := range env {
+		t.Setenv(name, value)
+	}
+	var cli commands
+	parser, err := newParser(&cli, &bytes.Buffer{}, &bytes.Buffer{}, func(int) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = parser.Parse(args)
+	return &cli, err
+}
+
+func clearEnv(t *testing.T) {
+	t.Helper()
+	for _, entry := range os.Environ() {
+		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, envPrefix) {
+			t.Setenv(name, "") // restores it in the end
+			os.Unsetenv(name)
+		}
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	cli, err := parse(t, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := cli.Serve
+	for _, tt := range []struct {
+		name      string
+		got, want any
+	}{
+		{"addr", strings.Join(c.Addr, ","), ":3000"},
+		{"internal_addr", c.InternalAddr, "127.0.0.1:9464"},
+		{"path", c.Path, "/socket.io/"},
+		{"events", strings.Join(c.Events, ","), "chat message"},
+		{"allow_transports", strings.Join(c.AllowTransports, ","), "polling,websocket"},
+		{"ping_interval", c.PingInterval, 25 * time.Second},
+		{"ping_timeout", c.PingTimeout, 20 * time.Second},
+		{"upgrade_timeout", c.UpgradeTimeout, 10 * time.Second},
+		{"connect_timeout", c.ConnectTimeout, 45 * time.Second},
+		{"write_timeout", c.WriteTimeout, 10 * time.Second},
+		{"max_payload", c.MaxPayload, size(1_000_000)},
+		{"queue.bytes", c.Queue.Bytes, size(1 << 20)},
+		{"queue.messages", c.Queue.Messages, 4096},
+		{"queue.policy", c.Queue.Policy, "close"},
+		{"adapter", c.adapterName(), "memory"},
+		{"redis.prefix", c.Redis.Prefix, "socket.io"},
+		{"redis.watchdog", c.Redis.Watchdog, 3 * time.Second},
+		{"redis.degraded", c.Redis.Degraded, "serve"},
+		{"page", c.Page, true},
+		{"client.serve", c.Client.Serve, true},
+		{"public_readyz", c.PublicReadyz, false},
+		{"drain.lame_duck", c.Drain.LameDuck, 5 * time.Second},
+		{"drain.timeout", c.Drain.Timeout, 35 * time.Second},
+		{"drain.status", c.Drain.Status, 503},
+		{"log.level", c.Log.Level, "info"},
+		{"log.format", c.Log.Format, "json"},
+		{"demo log.format", cli.Demo.Log.Format, "text"},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%s = %v, want %v", tt.name, tt.got, tt.want)
+		}
+	}
+}
+
+func TestPrecedence(t *testing.T) {
+	env := map[string]string{
+		"CHORUS_REDIS_URL": "redis://env:6379", "CHORUS_PING_INTERVAL": "7s", "CHORUS_EVENTS": "a,b c",
+		"CHORUS_PAGE": "false", "CHORUS_MAX_PAYLOAD": "2MiB", "CHORUS_NODE_ROUTE_TAG": "n7", "CHORUS_DRAIN_STATUS": "404",
+	}
+	cli, err := parse(t, []string{"serve", "--redis.url", "rediss://flag:6379", "--drain.lame-duck=1s"}, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := cli.Serve
+	for _, tt := range []struct {
+		name      string
+		got, want any
+	}{
+		{"flag before environment", c.Redis.URL, "rediss://flag:6379"},
+		{"flag before default", c.Drain.LameDuck, time.Second},
+		{"duration of the environment", c.PingInterval, 7 * time.Second},
+		{"list of the environment", strings.Join(c.Events, "|"), "a|b c"},
+		{"bool of the environment", c.Page, false},
+		{"size of the environment", c.MaxPayload, size(2 << 20)},
+		{"nested key of the environment", c.Node.RouteTag, "n7"},
+		{"number of the environment", c.Drain.Status, 404},
+		{"adapter by URL", c.adapterName(), "redis"},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%s: got %v, want %v", tt.name, tt.got, tt.want)
+		}
+	}
+}
+
+func TestValuesThatWork(t *testing.T) {
+	dir := t.TempDir()
+	for name, args := range map[string][]string{
+		"no internal address": {"--internal-addr="},
+		"several addresses":   {"--addr=127.0.0.1:3000,[::1]:3001"},
+		"path without slash":  {"--path=/ws"},
+		"path at the root":    {"--path=/", "--no-page"},
+		"memory beside Redis": {"--adapter=memory", "--redis.url=redis://h"},
+		"only websocket":      {"--allow-transports=websocket"},
+		"client folder":       {"--client.dir=" + dir},
+		"no lame duck":        {"--drain.lame-duck=0s"},
+		"size in bytes":       {"--max-payload=1000"},
+		"demo by itself":      {"demo"},
+		"demo on any port":    {"demo", "--addr=127.0.0.1:0", "--internal-addr=:0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cli, err := parse(t, args, nil)
+			if err != nil {
+				t.Errorf("parse(%q): %v", args, err)
+			}
+			if name == "path without slash" && cli.Serve.Path != "/ws/" {
+				t.Errorf("path is %q, want /ws/", cli.Serve.Path)
+			}
+		})
+	}
+}
+
+func TestBadUsage(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name string
+		args []string
+		env  map[string]string
+		want []string // parts of the message
+	}{
+		{"unknown flag", []string{"--port=1"}, nil, []string{"--port"}},
+		{"unknown command", []string{"start"}, nil, []string{"start"}},
+		{"enum", []string{"--queue.policy=wait"}, nil, []string{"--queue.policy", `"wait"`, `"close"`, `"drop_volatile"`}},
+		{"enum by environment", nil, map[string]string{"CHORUS_LOG_LEVEL": "loud"}, []string{"--log.level", `"loud"`, `"debug"`}},
+		{"enum of numbers", []string{"--drain.status=500"}, nil, []string{"--drain.status", `"500"`, `"404"`}},
+		{"transport", []string{"--allow-transports=polling,webtransport"}, nil, []string{"--allow-transports", `"webtransport"`}},
+		{"no transport", []string{"--allow-transports="}, nil, []string{"--allow-transports"}},
+		{"adapter", []string{"--adapter=redis-streams"}, nil, []string{"--adapter", `"redis-streams"`, `"memory"`}},
+		{"adapter without URL", []string{"--adapter=redis"}, nil, []string{"--adapter", "--redis.url"}},
+		{"duration", []string{"--ping-interval=soon"}, nil, []string{"--ping-interval", "soon"}},
+		{"duration by environment", nil, map[string]string{"CHORUS_PING_TIMEOUT": "never"}, []string{"CHORUS_PING_TIMEOUT", "never"}},
+		{"duration out of range", []string{"--ping-timeout=-1s"}, nil, []string{"--ping-timeout", "1ms", "-1s"}},
+		{"watchdog too quick", []string{"--redis.watchdog=1s"}, nil, []string{"--redis.watchdog", "2s", "1s"}},
+		{"lame duck too long", []string{"--drain.lame-duck=1m"}, nil, []string{"--drain.lame-duck", "35s", "1m"}},
+		{"size", []string{"--max-payload=huge"}, nil, []string{"--max-payload", "huge", "1MiB"}},
+		{"size out of range", []string{"--queue.bytes=5GB"}, nil, []string{"--queue.bytes", "5GB"}},
+		{"size zero", []string{"--max-payload=0"}, nil, []string{"--max-payload", "at least 1"}},
+		{"number", []string{"--queue.messages=many"}, nil, []string{"--queue.messages", "many"}},
+		{"number out of range", []string{"--queue.messages=0"}, nil, []string{"--queue.messages", "at least 1", "got 0"}},
+		{"bool", nil, map[string]string{"CHORUS_PAGE": "perhaps"}, []string{"CHORUS_PAGE", "perhaps"}},
+		{"address", []string{"--addr=3000"}, nil, []string{"--addr", "3000"}},
+		{"port out of range", []string{"--internal-addr=:70000"}, nil, []string{"--internal-addr", ":70000"}},
+		{"no address", []string{"--addr="}, nil, []string{"--addr"}},
+		{"path", []string{"--path=/{x}/"}, nil, []string{"--path", "/{x}/"}},
+		{"path of the page", []string{"--path=/"}, nil, []string{"--path", "--no-page"}},
+		{"route tag", []string{"--node.route-tag=a_b"}, nil, []string{"--node.route-tag", "a_b", "32"}},
+		{"reserved event", []string{"--events=chat message,disconnect"}, nil, []string{"--events", "disconnect"}},
+		{"redis scheme", []string{"--redis.url=http://h"}, nil, []string{"--redis.url", "http"}},
+		{"redis option", []string{"--redis.url=redis://h?speed=1"}, nil, []string{"--redis.url", "speed"}},
+		{"redis prefix", []string{"--redis.prefix="}, nil, []string{"--redis.prefix"}},
+		{"client folder", []string{"--client.dir=" + file + "/none"}, nil, []string{"--client.dir"}},
+		{"client folder is a file", []string{"--client.dir=" + file}, nil, []string{"--client.dir", "not a folder"}},
+		{"demo in memory", []string{"demo", "--adapter=memory"}, nil, []string{"--adapter", "redis"}},
+		{"demo address", []string{"demo", "--node-addr=x"}, nil, []string{"--node-addr", `"x"`}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			clearEnv(t)
+			for name, value := range tt.env {
+				t.Setenv(name, value)
+			}
+			var stdout, stderr bytes.Buffer
+			if code := Main(tt.args, nil, &stdout, &stderr); code != exitUsage {
+				t.Errorf("Main(%q) = %d, want %d", tt.args, code, exitUsage)
+			}
+			for _, part := range tt.want {
+				if !strings.Contains(stderr.String(), part) {
+					t.Errorf("Main(%q) says %q, want %q in it", tt.args, stderr.String(), part)
+				}
+			}
+		})
+	}
+}
+
+func TestErrorsHideThePassword(t *testing.T) {
+	for _, url := range []string{
+		"redis://user:secret@host:port", "redis://user:secret@host:6379/x", "http://user:secret@host", "redis://user:secret@host?x=1",
+		"redis://user:secret@ho st", "redis://user:%zzsecret@host", "user:secret@host", "redis://user:secret@host:6379/1/2",
+	} {
+		var stdout, stderr bytes.Buffer
+		clearEnv(t)
+		if code := Main([]string{"--redis.url=" + url}, nil, &stdout, &stderr); code != exitUsage {
+			t.Errorf("Main(--redis.url=%s) = %d, want %d", url, code, exitUsage)
+		}
+		if strings.Contains(stderr.String(), "secret") {
+			t.Errorf("the error for %s shows the password: %s", url, stderr.String())
+		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	clearEnv(t)
+	for _, tt := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"--help"}, []string{"serve", "demo", "version", "--redis.url", "CHORUS_REDIS_URL", "--ping-interval=25s", "--max-payload=1MB"}},
+		{[]string{"serve", "--help"}, []string{"--internal-addr", "--addr=:3000", "CHORUS_DRAIN_LAME_DUCK", "--log.level"}},
+		{[]string{"demo", "--help"}, []string{"--node-addr", "CHORUS_ADDR"}},
+	} {
+		var stdout, stderr bytes.Buffer
+		if code := Main(tt.args, nil, &stdout, &stderr); code != exitOK {
+			t.Errorf("Main(%q) = %d, want 0", tt.args, code)
+		}
+		for _, part := range tt.want {
+			if !strings.Contains(stdout.String(), part) {
+				t.Errorf("Main(%q) does not mention %q", tt.args, part)
+			}
+		}
+	}
+}
+
+func TestVersionCommand(t *testing.T) {
+	clearEnv(t)
+	var stdout, stderr bytes.Buffer
+	if code := Main([]string{"version"}, nil, &stdout, &stderr); code != exitOK || !strings.HasPrefix(stdout.String(), "chorus ") {
+		t.Errorf("Main(version) = %d %q, want 0 and the version", code, stdout.String())
+	}
+}
+
+func TestUnknownVariables(t *testing.T) {
+	var cli commands
+	parser, err := newParser(&cli, &bytes.Buffer{}, &bytes.Buffer{}, func(int) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := unknownVariables(parser.Model, []string{
+		"CHORUS_REDIS_URL=redis://h", "CHORUS_NODE_ADDR=:1", "CHORUS_PORT=tcp://10.0.0.1:3000", "HOME=/", "CHORUS_LOG_LEVELS=info",
+	})
+	if want := []string{"CHORUS_PORT", "CHORUS_LOG_LEVELS"}; !slices.Equal(got, want) {
+		t.Errorf("unknownVariables = %q, want %q", got, want)
+	}
+}
