@@ -19,7 +19,7 @@ import (
 const demoNodes = 3
 
 // demoPatience is how long the demo waits for Redis before it says where to look.
-const demoPatience = 3 * time.Second
+const demoPatience = 2 * time.Second
 
 type demoCommand struct {
 	Addr         string `default:":3000" group:"Addresses" help:"Address of the front, which spreads clients over the nodes."`
@@ -95,7 +95,7 @@ func (c *demoCommand) start(log *slog.Logger) (cl *cluster, err error) {
 	}
 	first := c.NodeAddr
 	if first == "" {
-		first = following(frontEnd.addrs()[0], c.Addr, 1)
+		first = nth(c.Addr, 1)
 	}
 	for i := range demoNodes {
 		who := identity{id: fmt.Sprintf("node%d", i+1), tag: fmt.Sprintf("n%d", i+1)}
@@ -111,15 +111,6 @@ func (c *demoCommand) start(log *slog.Logger) (cl *cluster, err error) {
 	}
 	cl.front.serve(cl.failed)
 	return cl, nil
-}
-
-// following returns addr with the port after that of bound, or with any free port if addr left the choice open.
-func following(bound, addr string, step int) string {
-	host, port, _ := net.SplitHostPort(addr)
-	if port != "0" {
-		_, port, _ = net.SplitHostPort(bound)
-	}
-	return nth(net.JoinHostPort(host, port), step)
 }
 
 // nth returns the address whose port is i higher. Port 0 is any free port and stays so.

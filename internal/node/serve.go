@@ -14,7 +14,7 @@ import (
 )
 
 // politeEnd is the time to end on SIGINT: enough to tell the clients, too short to annoy a developer.
-const politeEnd = 1500 * time.Millisecond
+const politeEnd = time.Second
 
 type serveCommand struct {
 	nodeConfig
