@@ -1,7 +1,6 @@
 package redisadapter
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -230,8 +229,8 @@ func (p *packer) string() ([]byte, error) {
 		case c == '"':
 			s := p.src[start:p.pos]
 			p.pos++
-			if !ascii && !utf8.Valid(s) {
-				s = bytes.ToValidUTF8(s, []byte("\ufffd"))
+			if !ascii {
+				s = repair(s)
 			}
 			return s, nil
 		case c == '\\':
@@ -255,10 +254,7 @@ func (p *packer) escaped(start int) ([]byte, error) {
 		p.pos++
 		switch {
 		case c == '"':
-			if !utf8.Valid(p.text) {
-				return bytes.ToValidUTF8(p.text, []byte("\ufffd")), nil
-			}
-			return p.text, nil
+			return repair(p.text), nil
 		case c < ' ':
 			return nil, p.syntax()
 		case c != '\\':
@@ -287,6 +283,14 @@ func (p *packer) escaped(start int) ([]byte, error) {
 		p.text = utf8.AppendRune(p.text, r)
 	}
 	return nil, p.syntax()
+}
+
+// repair replaces every byte that is no UTF-8 with U+FFFD.
+func repair(s []byte) []byte {
+	if utf8.Valid(s) {
+		return s
+	}
+	return []byte(string([]rune(string(s))))
 }
 
 // surrogate joins a first half with the second half that follows it; a lone half is U+FFFD.

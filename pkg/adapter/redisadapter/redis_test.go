@@ -21,7 +21,7 @@ type redisServer struct {
 
 // startRedis starts a redis-server that ends with the test. That none is installed fails the test, unless
 // ALLOW_TEST_SKIP=1 is set.
-func startRedis(t *testing.T, args ...string) *redisServer {
+func startRedis(t testing.TB, args ...string) *redisServer {
 	t.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		const need = "this test needs redis-server: apt-get install redis-server"
@@ -42,7 +42,7 @@ func startRedis(t *testing.T, args ...string) *redisServer {
 }
 
 // start starts the server, again after kill, and waits until it answers.
-func (s *redisServer) start(t *testing.T) {
+func (s *redisServer) start(t testing.TB) {
 	t.Helper()
 	_, port, err := net.SplitHostPort(s.addr)
 	if err != nil {

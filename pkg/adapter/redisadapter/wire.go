@@ -225,7 +225,8 @@ func readOptions(b []byte, m *adapter.Message) ([]byte, error) {
 // readExtra reads the fourth element. One that is not ours is left alone.
 func readExtra(b []byte, m *adapter.Message) error {
 	if msgp.NextType(b) != msgp.MapType {
-		return nil
+		_, err := skip(b)
+		return err
 	}
 	_, err := readMap(b, func(key, b []byte) ([]byte, error) {
 		if t := msgp.NextType(b); string(key) != "t" || t != msgp.IntType && t != msgp.UintType {
