@@ -6,8 +6,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,7 +35,8 @@ type Engine struct {
 
 	mu       sync.Mutex
 	sessions map[string]*Session
-	closing  bool // nothing may be added to live
+	conns    map[*netloop.Conn]struct{} // of WebSockets and candidates, until their readers end
+	closing  bool                       // nothing may be added to live
 }
 
 var _ http.Handler = (*Engine)(nil)
@@ -46,6 +49,7 @@ func New(o Options) *Engine {
 		start:    time.Now(),
 		stripes:  make([]stripe, runtime.GOMAXPROCS(0)),
 		sessions: make(map[string]*Session),
+		conns:    make(map[*netloop.Conn]struct{}),
 	}
 	e.upgrader.init(e)
 	e.totals.init()
@@ -112,6 +116,7 @@ func (e *Engine) Close(ctx context.Context, reason Reason) error {
 		for _, s := range open {
 			s.abandon()
 		}
+		e.hangUp()
 		<-gone
 	}
 	e.loop.Close()
@@ -163,6 +168,38 @@ func (e *Engine) run(f func()) bool {
 	}
 	e.live.Go(f)
 	return true
+}
+
+// serve starts the goroutine that owns a connection and closes it at the end, or closes it now because the
+// engine is closing.
+func (e *Engine) serve(c *netloop.Conn, read func()) bool {
+	e.mu.Lock()
+	closing := e.closing
+	if !closing {
+		e.conns[c] = struct{}{}
+		e.live.Go(func() {
+			read()
+			_ = c.Close()
+			e.mu.Lock()
+			delete(e.conns, c)
+			e.mu.Unlock()
+		})
+	}
+	e.mu.Unlock()
+	if closing {
+		_ = c.Close()
+	}
+	return !closing
+}
+
+// hangUp closes every connection at once.
+func (e *Engine) hangUp() {
+	e.mu.Lock()
+	conns := slices.Collect(maps.Keys(e.conns))
+	e.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close()
+	}
 }
 
 // newID returns 20 characters that nobody can guess, behind the node's tag.

@@ -50,15 +50,13 @@ func (s *Session) serveUpgrade(w http.ResponseWriter, r *http.Request, q *query)
 		c.timeout = time.AfterFunc(s.engine.options.UpgradeTimeout, func() { s.failCandidate(c, "timeout") })
 	}
 	s.mu.Unlock()
-	if !s.engine.run(func() {
+	if !s.engine.serve(ws.conn, func() {
 		if !accepted || !s.readCandidate(c) {
 			ws.sayGoodbye()
 			ws.skip()
-			_ = ws.conn.Close()
 		}
 	}) {
 		s.failCandidate(c, "closed")
-		_ = ws.conn.Close()
 	}
 }
 

@@ -62,8 +62,12 @@ func (u *upgrader) init(e *Engine) {
 
 // upgrade answers 101. It returns nil when that failed; hijacked says whether the connection is gone by that.
 func (u *upgrader) upgrade(w http.ResponseWriter, r *http.Request) (ws *socket, hijacked bool) {
+	var header http.Header
+	if offered := websocket.Subprotocols(r); len(offered) > 0 { // browsers insist on an answer
+		header = http.Header{"Sec-Websocket-Protocol": offered[:1]}
+	}
 	h := &hijacker{ResponseWriter: w, loop: u.loop}
-	g, err := u.gorilla.Upgrade(h, r, nil)
+	g, err := u.gorilla.Upgrade(h, r, header)
 	if err != nil {
 		if h.conn != nil {
 			_ = h.conn.Close()
@@ -195,7 +199,9 @@ func (s *Session) startWebSocket(ws *socket) {
 	s.takeConnLocked(ws)
 	gone := s.state == stateClosed
 	s.mu.Unlock()
-	if gone || !s.engine.run(func() { s.read(ws) }) {
+	if gone {
+		_ = ws.conn.Close()
+	} else if !s.engine.serve(ws.conn, func() { s.read(ws) }) {
 		s.abandon()
 	}
 }
@@ -221,7 +227,11 @@ func (s *Session) pong(b []byte) {
 
 // read is the reader of a WebSocket: messages until it fails, then what is left until the peer hangs up.
 func (s *Session) read(ws *socket) {
-	defer s.hungUp(ws)
+	defer func() {
+		s.mu.Lock()
+		s.closedLocked()
+		s.mu.Unlock()
+	}()
 	for {
 		binary, data, err := ws.next()
 		if err != nil {
@@ -250,11 +260,4 @@ func (s *Session) readFailed(ws *socket, err error) bool {
 		s.end(TransportError, err, flush, ws.lastWords)
 	}
 	return true
-}
-
-func (s *Session) hungUp(ws *socket) {
-	_ = ws.conn.Close()
-	s.mu.Lock()
-	s.closedLocked()
-	s.mu.Unlock()
 }

@@ -37,7 +37,7 @@ func (s *shard) flush(c *Conn) {
 		next := c.next
 		c.next = nil // c may be added again as soon as it is released
 		if c.fd < 0 {
-			s.loop.drainers.Go(func() { c.drain(nil, nil, false) })
+			s.drain(c, nil, nil, false)
 		} else {
 			s.collect(c)
 		}
@@ -131,8 +131,11 @@ func (s *shard) fallBehind(w *write, fs frames) {
 		rest = append([]byte(nil), rest...)
 	}
 	fs = append(frames(nil), fs...)
-	c, finished := w.conn, w.finished
-	c.queue.Stall(true)
+	w.conn.queue.Stall(true)
+	s.drain(w.conn, rest, fs, w.finished)
+}
+
+func (s *shard) drain(c *Conn, rest []byte, fs frames, finished bool) {
 	s.loop.drainers.Go(func() { c.drain(rest, fs, finished) })
 }
 
