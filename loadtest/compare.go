@@ -92,25 +92,25 @@ func (c *compareCmd) loads() []*table {
 	fan := fmt.Sprintf("%d WebSocket clients, %g messages/s of %d B", c.Clients, c.Rate, c.Size)
 	tables := []*table{
 		newTable("One node, "+fan,
-			[]string{"server CPU, us per delivery", "latency p50, ms", "latency p99, ms", "resident memory, MB", faultRow},
+			[]string{"server CPU, us per delivery", "latency p50, ms", "latency p99, ms", "resident memory, MB", othersRow, faultRow},
 			func(ctx context.Context, s starter) ([]float64, error) {
 				r, err := c.fanout(ctx, s, 1, false)
 				if err != nil {
 					return nil, err
 				}
-				return []float64{r.ServerMicros, r.Own.P50, r.Own.P99, float64(r.ServerRSS) / 1e6, r.mistakes()}, nil
+				return []float64{r.ServerMicros, r.Own.P50, r.Own.P99, float64(r.ServerRSS) / 1e6, r.OthersBusy * 100, r.mistakes()}, nil
 			}),
 		newTable("Two nodes and Redis, "+fan,
 			[]string{
 				"CPU of both nodes, us per delivery", "CPU of Redis, us per delivery", "own node p50, ms", "own node p99, ms",
-				"other node p50, ms", "other node p99, ms", faultRow,
+				"other node p50, ms", "other node p99, ms", othersRow, faultRow,
 			},
 			func(ctx context.Context, s starter) ([]float64, error) {
 				r, err := c.fanout(ctx, s, 2, true)
 				if err != nil {
 					return nil, err
 				}
-				return []float64{r.ServerMicros, r.RedisMicros, r.Own.P50, r.Own.P99, r.Other.P50, r.Other.P99, r.mistakes()}, nil
+				return []float64{r.ServerMicros, r.RedisMicros, r.Own.P50, r.Own.P99, r.Other.P50, r.Other.P99, r.OthersBusy * 100, r.mistakes()}, nil
 			}),
 	}
 	if c.Idle > 0 {
@@ -122,7 +122,10 @@ func (c *compareCmd) loads() []*table {
 	return tables
 }
 
-const faultRow = "lost, duplicated, out of order, damaged, disconnected, failed connects"
+const (
+	othersRow = "noise: share of the machine that other processes took, %"
+	faultRow  = "lost, duplicated, out of order, damaged, disconnected, failed connects"
+)
 
 // fanout runs one load on fresh servers.
 func (c *compareCmd) fanout(ctx context.Context, s starter, nodes int, redis bool) (*fanoutResult, error) {

@@ -24,7 +24,6 @@ type relay struct {
 
 	mu       sync.Mutex
 	conns    []*relayConn
-	joined   int
 	messages int
 	pongs    int
 }
