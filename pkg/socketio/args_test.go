@@ -67,19 +67,15 @@ func connected(t testing.TB) (*socketio.Server, *peer, *socketio.Socket) {
 
 func TestArgs(t *testing.T) {
 	server, p, _ := connected(t)
-	type result struct {
-		args socketio.Args
-		err  error
-	}
-	results := make(chan result, 1)
+	results := make(chan socketio.Args, 1)
 	server.On("e", func(_ context.Context, _ *socketio.Socket, args socketio.Args) error {
-		results <- result{args: args.Clone()}
+		results <- args.Clone()
 		return nil
 	})
 	p.send(`452-["e",{"name":"f","content":{"_placeholder":true,"num":1}},{"_placeholder":true,"num":0},"x",{"a":[{"_placeholder":true,"num":0}]}]`)
 	p.sendBinary([]byte{1, 2})
 	p.sendBinary([]byte{3})
-	args := receive(t, results).args
+	args := receive(t, results)
 	if args.Len() != 4 || args.WantsAck() {
 		t.Fatalf("Len = %d, WantsAck = %t", args.Len(), args.WantsAck())
 	}

@@ -174,7 +174,7 @@ func (c *connection) connect(p parser.Packet) error {
 	nsp := c.server.lookup(name)
 	if nsp == nil {
 		c.server.count.unknownNamespaces.Add(1)
-		c.refuse(name, errors.New("Invalid namespace")) //nolint // the protocol's text
+		c.refuse(name, &ConnectError{Message: "Invalid namespace"})
 		return nil
 	}
 	s := newSocket(nsp, c, p.Data)
