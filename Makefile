@@ -19,7 +19,7 @@ run: build ## run a cluster of three nodes with its chat page
 	exec bin/chorus demo
 
 build: go client ## compile bin/chorus with the client's bundle in it
-	go build $$(git rev-parse --git-dir >/dev/null 2>&1 || echo -buildvcs=false) -o bin/chorus ./cmd/node
+	go build -trimpath $$(git rev-parse --git-dir >/dev/null 2>&1 || echo -buildvcs=false) -o bin/chorus ./cmd/node
 
 client: $(BUNDLE) ## build the official client's bundle
 
