@@ -186,7 +186,7 @@ func routes(nsp *socketio.Namespace) {
 		_ = nsp.Emit(ctx, "leaving", s.ID(), reason, s.Rooms()) // at shutdown there is nobody to tell
 	})
 	nsp.OnDisconnect(func(ctx context.Context, s *socketio.Socket, reason socketio.Reason) {
-		_ = nsp.Emit(ctx, "left", s.ID(), reason, s.Rooms())
+		_ = nsp.Emit(ctx, "left", s.ID(), reason, len(s.Rooms()))
 	})
 }
 

@@ -4,7 +4,10 @@ import { io } from "socket.io-client";
 import { until } from "./program.mjs";
 
 const open = new Set();
-after(() => open.forEach((client) => client.disconnect()));
+after(() => open.forEach(({ io: manager }) => {
+  manager.reconnection(false);
+  manager.engine.close(); // with all its namespaces
+}));
 
 /** How a client can reach a server. */
 export const ways = {

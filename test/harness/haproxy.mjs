@@ -26,7 +26,7 @@ export class HAProxy {
     after(() => rmSync(folder, { recursive: true }));
     writeFileSync(join(folder, "haproxy.cfg"), text);
     proxy.url = `http://127.0.0.1:${port}`;
-    proxy.program = new Program("haproxy", installed("haproxy", "haproxy"), ["-db", "-f", join(folder, "haproxy.cfg")]);
+    proxy.program = new Program("haproxy", installed("haproxy", "haproxy"), ["-db", "-n", "1000", "-f", join(folder, "haproxy.cfg")]);
     await proxy.program.until("all nodes", async () => {
       try {
         const metrics = await (await fetch(`http://127.0.0.1:${internal}/metrics`)).text();
