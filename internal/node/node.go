@@ -79,6 +79,10 @@ func startNode(c *config, who identity, at addresses, failed failures, log *slog
 	n.public.serve(n.publicHandler(), log, failed)
 	n.internal.serve(n.internalHandler(), log, failed)
 	n.watchRedis()
+	if c.Client.Serve && !c.Client.complete() {
+		log.Warn("the Socket.IO client is missing: pages cannot load socket.io.js",
+			"remedy", "build with make, or name a folder such as node_modules/socket.io-client/dist with --client.dir")
+	}
 	log.Info("listening", "addr", n.public.addrs(), "internal_addr", n.internal.addrs(), "path", c.Path,
 		"adapter", c.adapterName(), "route_tag", n.tag)
 	return n, nil
@@ -144,6 +148,16 @@ func (c *clientConfig) files() fs.FS {
 		return nil
 	}
 	return web.Client()
+}
+
+// complete reports whether there is a client's bundle to serve.
+func (c *clientConfig) complete() bool {
+	files := c.files()
+	if files == nil {
+		return false
+	}
+	_, err := fs.Stat(files, "socket.io.min.js")
+	return err == nil
 }
 
 func (n *node) publicHandler() http.Handler {

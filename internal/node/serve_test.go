@@ -251,21 +251,27 @@ func TestTakenPorts(t *testing.T) {
 }
 
 func TestClientBundle(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.WriteFile(dir+"/socket.io.min.js", []byte("/* Socket.IO v4.8.4 */"), 0o600); err != nil {
+	full, empty := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(full+"/socket.io.min.js", []byte("/* Socket.IO v4.8.4 */"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for name, tt := range map[string]struct {
-		args []string
-		code int
+		args   []string
+		code   int
+		warned bool
 	}{
-		"folder":     {[]string{"--client.dir=" + dir}, http.StatusOK},
-		"not served": {[]string{"--client.dir=" + dir, "--client.serve=false"}, http.StatusNotFound},
+		"folder":       {[]string{"--client.dir=" + full}, http.StatusOK, false},
+		"empty folder": {[]string{"--client.dir=" + empty}, http.StatusNotFound, true},
+		"not served":   {[]string{"--client.dir=" + full, "--client.serve=false"}, http.StatusNotFound, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			public, _ := serve(t, tt.args...).addrs()
+			r := serve(t, tt.args...)
+			public, _ := r.addrs()
 			if code, _ := get(t, "http://"+public+"/socket.io/socket.io.min.js"); code != tt.code {
 				t.Errorf("the bundle got %d, want %d", code, tt.code)
+			}
+			if warned := strings.Contains(r.stderr.String(), "client is missing"); warned != tt.warned {
+				t.Errorf("warned: %t, want %t", warned, tt.warned)
 			}
 		})
 	}
