@@ -174,9 +174,13 @@ func readVersions(ctx context.Context, chorus, peer string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s, %d x %s, Linux %s. Node.js %s, socket.io %s; %s; %s; load generator: %s.\n",
+	redis := lines[2]
+	if _, v, ok := strings.Cut(redis, "v="); ok {
+		redis, _, _ = strings.Cut(v, " ")
+	}
+	return fmt.Sprintf("%s, %d x %s, Linux %s. Node.js %s, socket.io %s; %s; Redis %s; load generator: %s.\n",
 		time.Now().UTC().Format(time.DateOnly), runtime.NumCPU(), cpuModel(string(cpus)), strings.TrimSpace(string(kernel)),
-		lines[0], socketio.Version, lines[1], lines[2], runtime.Version()), nil
+		lines[0], socketio.Version, lines[1], redis, runtime.Version()), nil
 }
 
 func cpuModel(cpuinfo string) string {

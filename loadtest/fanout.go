@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"time"
 )
 
@@ -190,8 +189,7 @@ func (f *fanout) result(failed int, reason error) *fanoutResult {
 	r.Own, r.Other = summarize(&own), summarize(&other)
 	per := perUnit{float64(r.Measured)}
 	r.GeneratorMicros = per.micros(f.after.generator.cpu - f.before.generator.cpu)
-	ours := f.after.server.cpu + f.after.redis.cpu + f.after.generator.cpu - f.before.server.cpu - f.before.redis.cpu - f.before.generator.cpu
-	r.OthersBusy = max(0, (f.after.machine-f.before.machine-ours).Seconds()/r.Seconds/float64(runtime.NumCPU()))
+	r.OthersBusy = others(f.before, f.after, f.to-f.from)
 	r.GeneratorBusy = busy.Seconds() / f.now().Seconds()
 	if len(f.set.pids) > 0 {
 		r.ServerMicros = per.micros(f.after.server.cpu - f.before.server.cpu)

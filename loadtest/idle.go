@@ -72,11 +72,13 @@ func runIdle(ctx context.Context, set *setting, settle time.Duration) (*idleResu
 	if err != nil {
 		return nil, err
 	}
+	end := s.now()
 	r := &idleResult{
 		Clients: set.clients, FailedConnects: failed, Disconnected: s.count.disconnected.Load(),
-		ConnectSeconds: (connected - begin).Seconds(), Seconds: (s.now() - from).Seconds(),
+		ConnectSeconds: (connected - begin).Seconds(), Seconds: (end - from).Seconds(),
 		Pings: s.count.pings.Load() - pings, Errors: texts(reason, s.failure.get()),
 	}
+	r.OthersBusy = others(before, after, end-from)
 	if len(set.pids) > 0 {
 		open := set.clients - failed
 		r.BytesPerConnection = (after.server.rss - empty.server.rss) / int64(open)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 )
 
@@ -129,4 +130,12 @@ func (s *setting) cost(self int) (c cost, err error) {
 	}
 	c.generator, err = readUsage(self)
 	return c, err
+}
+
+// others returns the share of the machine that processes outside the run took
+// between two moments.
+func others(before, after cost, wall time.Duration) float64 {
+	ours := func(c cost) time.Duration { return c.server.cpu + c.redis.cpu + c.generator.cpu }
+	foreign := after.machine - before.machine - (ours(after) - ours(before))
+	return max(0, foreign.Seconds()/wall.Seconds()/float64(runtime.NumCPU()))
 }

@@ -114,7 +114,7 @@ func (r *fanoutResult) table(w io.Writer) {
 	}
 	fmt.Fprintf(t, "generator\t%.2f us of CPU per delivery, %.0f %% busy, p99 of sending late %.2f ms\n",
 		r.GeneratorMicros, r.GeneratorBusy*100, r.SendDelayP99)
-	fmt.Fprintf(t, "machine\t%.0f %% of %d cores went to other processes\n", r.OthersBusy*100, runtime.NumCPU())
+	showOthers(t, r.OthersBusy)
 	if r.GeneratorBusy > busyLimit {
 		fmt.Fprintf(t, "warning\tthe generator was busy: latencies are partly its own; raise --loops or use fewer clients\n")
 	}
@@ -133,6 +133,7 @@ type idleResult struct {
 	BytesPerConnection int64    `json:"server_rss_bytes_per_connection,omitempty"`
 	MicrosPerConnect   float64  `json:"server_cpu_us_per_connect,omitempty"`
 	MicrosPerPing      float64  `json:"server_cpu_us_per_ping,omitempty"`
+	OthersBusy         float64  `json:"others_busy"`
 	Errors             []string `json:"errors,omitempty"`
 }
 
@@ -146,6 +147,7 @@ func (r *idleResult) table(w io.Writer) {
 		fmt.Fprintf(t, "server\t%d B resident per connection, %.0f us of CPU per connect, %.1f us per ping and pong\n",
 			r.BytesPerConnection, r.MicrosPerConnect, r.MicrosPerPing)
 	}
+	showOthers(t, r.OthersBusy)
 	showErrors(t, r.Errors)
 	t.Flush()
 }
@@ -159,6 +161,10 @@ func texts(errs ...error) []string {
 		}
 	}
 	return all
+}
+
+func showOthers(w io.Writer, share float64) {
+	fmt.Fprintf(w, "machine\t%.0f %% of %d cores went to other processes\n", share*100, runtime.NumCPU())
 }
 
 func showErrors(w io.Writer, errs []string) {

@@ -10,17 +10,31 @@ import (
 	"strings"
 )
 
+// An outcome is what one run found.
+type outcome struct {
+	figures  []float64 // in the order of the rows
+	mistakes float64   // everything that went wrong
+	noise    float64   // share of the machine that other processes took
+}
+
+// Rows that every table has behind its own.
+const (
+	noiseRow   = "noise: share of the machine that other processes took, %"
+	mistakeRow = "lost, duplicated, out of order, damaged, disconnected, failed connects"
+)
+
 // A table holds what the contenders did under one load: rows are figures, each
 // cell has one value for each run.
 type table struct {
 	title      string
 	rows       []string
 	contenders []string
-	run        func(context.Context, starter) ([]float64, error)
+	run        func(context.Context, starter) (outcome, error)
 	values     [][][]float64 // by contender, row, run
 }
 
-func newTable(title string, rows []string, run func(context.Context, starter) ([]float64, error)) *table {
+func newTable(title string, rows []string, run func(context.Context, starter) (outcome, error)) *table {
+	rows = append(rows, noiseRow, mistakeRow)
 	t := &table{title: title, rows: rows, run: run, contenders: []string{"Node.js socket.io", "Chorus"}}
 	t.values = make([][][]float64, len(t.contenders))
 	for i := range t.values {
@@ -29,9 +43,9 @@ func newTable(title string, rows []string, run func(context.Context, starter) ([
 	return t
 }
 
-// add takes the figures of one run, in the order of the rows.
-func (t *table) add(contender int, figures []float64) {
-	for row, v := range figures {
+// add takes what one run found.
+func (t *table) add(contender int, o outcome) {
+	for row, v := range append(slices.Clone(o.figures), o.noise*100, o.mistakes) {
 		t.values[contender][row] = append(t.values[contender][row], v)
 	}
 }
@@ -55,7 +69,7 @@ func renderTables(tables []*table) string {
 				medians = append(medians, median(v))
 				fmt.Fprintf(&b, " %s (%s-%s) |", figure(median(v)), figure(slices.Min(v)), figure(slices.Max(v)))
 			}
-			if medians[0] > 0 {
+			if medians[0] > 0 && name != noiseRow && name != mistakeRow {
 				fmt.Fprintf(&b, " %.2f |\n", medians[1]/medians[0])
 			} else {
 				b.WriteString(" |\n")

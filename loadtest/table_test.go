@@ -21,12 +21,19 @@ func TestMedian(t *testing.T) {
 }
 
 func TestRenderTables(t *testing.T) {
-	tab := newTable("Load", []string{"cost", "faults"}, nil)
+	tab := newTable("Load", []string{"cost"}, nil)
 	for _, run := range []struct {
-		who     int
-		figures []float64
-	}{{0, []float64{20, 0}}, {1, []float64{5, 0}}, {1, []float64{4, 1}}, {0, []float64{16, 0}}, {0, []float64{123.4, 0}}, {1, []float64{6.126, 0}}} {
-		tab.add(run.who, run.figures)
+		who int
+		outcome
+	}{
+		{0, outcome{[]float64{20}, 0, 0.1}},
+		{1, outcome{[]float64{5}, 0, 0.2}},
+		{1, outcome{[]float64{4}, 1, 0}},
+		{0, outcome{[]float64{16}, 0, 0.3}},
+		{0, outcome{[]float64{123.4}, 0, 0.05}},
+		{1, outcome{[]float64{6.126}, 0, 0}},
+	} {
+		tab.add(run.who, run.outcome)
 	}
 	want := `
 **Load**
@@ -34,7 +41,8 @@ func TestRenderTables(t *testing.T) {
 | | Node.js socket.io | Chorus | Chorus / Node.js |
 |---|---|---|---|
 | cost | 20.0 (16.0-123) | 5.00 (4.00-6.13) | 0.25 |
-| faults | 0 (0-0) | 0 (0-1.00) | |
+| ` + noiseRow + ` | 10.0 (5.00-30.0) | 0 (0-20.0) | |
+| ` + mistakeRow + ` | 0 (0-0) | 0 (0-1.00) | |
 `
 	if got := renderTables([]*table{tab}); got != want {
 		t.Errorf("renderTables = %s, want %s", got, want)
