@@ -1,0 +1,114 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestCalmRepeatsNoisyRuns(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		outcomes []outcome // of the runs that happen, at least
+		limit    float64
+		repeats  int
+		want     int // which outcome counts
+	}{
+		{"quiet at once", []outcome{{noise: 0.1}}, 0.2, 5, 0},
+		{"quiet the third time", []outcome{{noise: 0.3}, {noise: 0.9}, {noise: 0.2}}, 0.2, 5, 2},
+		{"never quiet", []outcome{{noise: 0.3}, {noise: 0.4}, {noise: 0.5}}, 0.2, 2, 2},
+		{"noisy, with mistakes", []outcome{{noise: 0.3, mistakes: 1}, {}}, 0.2, 5, 0},
+		{"no limit", []outcome{{noise: 1}, {}}, 1, 5, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			runs := 0
+			tab := newTable("t", []string{"cost"}, func(context.Context, starter) (outcome, error) {
+				o := c.outcomes[runs]
+				o.figures = []float64{float64(runs)}
+				runs++
+				return o, nil
+			})
+			cmd := &compareCmd{Noise: c.limit, Repeats: c.repeats, Quiet: true}
+			got, err := cmd.calm(t.Context(), tab, 0)
+			if err != nil || runs != c.want+1 || int(got.figures[0]) != c.want {
+				t.Errorf("calm = %+v, %v after %d runs, want the outcome of run %d", got, err, runs, c.want)
+			}
+		})
+	}
+}
+
+func TestOthers(t *testing.T) {
+	before := cost{machine: 10 * time.Second, server: usage{cpu: time.Second}}
+	after := cost{
+		machine: 20 * time.Second, server: usage{cpu: 3 * time.Second},
+		redis: usage{cpu: time.Second}, generator: usage{cpu: 2 * time.Second},
+	}
+	cores := others(before, after, 1*time.Second) / others(before, after, 2*time.Second)
+	if cores != 2 {
+		t.Errorf("twice the time gives 1/%v of the share, want 1/2", cores)
+	}
+	if got := others(before, before, time.Second); got != 0 {
+		t.Errorf("others of nothing = %v, want 0", got)
+	}
+	after.generator.cpu = time.Minute // clock ticks of different counters
+	if got := others(before, after, time.Second); got != 0 {
+		t.Errorf("others = %v, want at least 0", got)
+	}
+}
+
+func TestCompareNeedsThePeer(t *testing.T) {
+	_, err := readVersions(t.Context(), "chorus", t.TempDir())
+	if err == nil || !strings.Contains(err.Error(), "npm ci --prefix") {
+		t.Errorf("readVersions without the peer = %v, want an error with the command", err)
+	}
+	peer := t.TempDir()
+	manifest := filepath.Join(peer, "node_modules", "socket.io", "package.json")
+	if err := os.MkdirAll(filepath.Dir(manifest), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(manifest, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readVersions(t.Context(), "chorus", peer); err == nil || !strings.Contains(err.Error(), "version of socket.io") {
+		t.Errorf("readVersions with a broken manifest = %v, want an error that names it", err)
+	}
+}
+
+// A server that ends while it is waited for is an error that shows its words.
+func TestServerEndsEarly(t *testing.T) {
+	s, err := startServer("peer", []string{"WORDS=out of memory"}, "sh", "-c", "echo $WORDS; exit 3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.stop()
+	addrs, err := freeAddrs(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = servers{s}.waitReady(t.Context(), []target{{addr: addrs[0]}})
+	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "out of memory") {
+		t.Errorf("waitReady = %v, want the exit status and the output", err)
+	}
+}
+
+func TestServersStop(t *testing.T) {
+	s, err := startServer("sleeper", nil, "sleep", "60")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("stopped waiting"))
+	if err := (servers{s}).waitReady(ctx, []target{{addr: "127.0.0.1:1"}}); err == nil {
+		t.Error("waitReady with a context that ended: no error")
+	}
+	servers{s}.stop()
+	if err := (servers{s}).ended(); err == nil {
+		t.Error("the process goes on after stop")
+	}
+}
