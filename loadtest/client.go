@@ -173,6 +173,7 @@ func (c *client) event(p []byte, now time.Duration) {
 	if m.at < c.swarm.measureFrom.Load() {
 		return
 	}
+	// Nothing is measured before all have connected, so only c's loop comes here.
 	own := c.swarm.nodeOfSender(m.sender) == c.node
 	c.swarm.loops[c.number%len(c.swarm.loops)].latency(own).record(int64(now) - m.at)
 }

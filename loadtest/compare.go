@@ -20,8 +20,8 @@ type compareCmd struct {
 	Size     int           `default:"100" help:"Bytes of a message's text (default: ${default})."`
 	Duration time.Duration `default:"10s" help:"Measured time of each run (default: ${default})."`
 	Idle     int           `default:"5000" help:"Connections of the idle load; 0 leaves it out (default: ${default})."`
-	Noise    float64       `default:"1" help:"Repeat runs during which other processes took more than this share of the machine, 0 to 1 (default: ${default}, never)."`
-	Repeats  int           `default:"10" help:"Noisy runs that are repeated at most, all together; later ones count as they are (default: ${default})."`
+	Noise    float64       `default:"1" help:"Share of the machine, 0 to 1, that other processes may take: wait before a run and repeat it if they take more (default: ${default}, anything goes)."`
+	Patience time.Duration `default:"5m" help:"Time for waiting and repeating, all together; later runs count as they are (default: ${default})."`
 	Write    string        `placeholder:"FILE" help:"Replace the table between the markers of this Markdown file."`
 	Quiet    bool          `help:"Show no progress."`
 }
@@ -30,8 +30,9 @@ type compareCmd struct {
 // default, so that a short run sees enough pings.
 const idlePing = 2500 * time.Millisecond
 
-func (c *compareCmd) Run(ctx context.Context) error {
-	if err := errors.Join(
+// Validate is called when the flags have been read.
+func (c *compareCmd) Validate() error {
+	return errors.Join(
 		between("runs", c.Runs, 1, 20),
 		between("clients", c.Clients, 2, maxClients),
 		between("rate", c.Rate, 0.1, maxRate),
@@ -39,10 +40,11 @@ func (c *compareCmd) Run(ctx context.Context) error {
 		between("duration", c.Duration, 100*time.Millisecond, maxDuration),
 		between("idle", c.Idle, 0, maxClients),
 		between("noise", c.Noise, 0, 1),
-		between("repeats", c.Repeats, 0, 100),
-	); err != nil {
-		return err
-	}
+		between("patience", c.Patience, 0, time.Hour),
+	)
+}
+
+func (c *compareCmd) Run(ctx context.Context) error {
 	versions, err := readVersions(ctx, c.Chorus, c.Peer)
 	if err != nil {
 		return err
@@ -76,21 +78,48 @@ func (c *compareCmd) Run(ctx context.Context) error {
 	return nil
 }
 
-// calm runs one load of one contender, again if the machine was too noisy. A
-// run with mistakes counts always.
+// calm runs one load of one contender while the machine is quiet, again if it
+// did not stay so. A run with mistakes counts always.
 func (c *compareCmd) calm(ctx context.Context, t *table, who int) (outcome, error) {
 	for {
+		if err := c.awaitQuiet(ctx); err != nil {
+			return outcome{}, err
+		}
+		start := time.Now()
 		o, err := t.run(ctx, c.contender(who))
 		if err != nil {
 			return outcome{}, err
 		}
 		c.say("  %s: %s; noise %.0f %%", t.rows[0], figure(o.figures[0]), o.noise*100)
-		if o.noise <= c.Noise || o.mistakes > 0 || c.Repeats == 0 {
+		if o.noise <= c.Noise || o.mistakes > 0 || c.Patience <= 0 {
 			return o, nil
 		}
-		c.Repeats--
+		c.Patience -= time.Since(start)
 		c.say("  too noisy, again")
 	}
+}
+
+// awaitQuiet waits until the processes of this machine, of which none is ours
+// now, leave it in peace for a second, or the patience is over.
+func (c *compareCmd) awaitQuiet(ctx context.Context) error {
+	for c.Noise < 1 && c.Patience > 0 {
+		before, err := machineBusy()
+		if err != nil {
+			return err
+		}
+		if err := pause(ctx, time.Second); err != nil {
+			return err
+		}
+		after, err := machineBusy()
+		if err != nil {
+			return err
+		}
+		if others(cost{machine: before}, cost{machine: after}, time.Second) <= c.Noise {
+			return nil
+		}
+		c.Patience -= time.Second
+	}
+	return nil
 }
 
 func (c *compareCmd) say(format string, args ...any) {

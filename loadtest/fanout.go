@@ -19,17 +19,19 @@ type fanoutCmd struct {
 	Drain   time.Duration `default:"5s" help:"Time that messages may take to come after the last (default: ${default})."`
 }
 
-func (f *fanoutCmd) Run(ctx context.Context) error {
-	if err := errors.Join(
+// Validate is called when the flags have been read.
+func (f *fanoutCmd) Validate() error {
+	return errors.Join(
 		f.validate(),
 		between("rate", f.Rate, 0.1, maxRate),
 		between("size", f.Size, maxHeader, maxSize),
 		between("senders", f.Senders, 1, f.Clients),
 		between("warmup", f.Warmup, 0, maxDuration),
 		between("drain", f.Drain, 0, maxDuration),
-	); err != nil {
-		return err
-	}
+	)
+}
+
+func (f *fanoutCmd) Run(ctx context.Context) error {
 	set, end, err := f.begin(ctx)
 	if err != nil {
 		return err

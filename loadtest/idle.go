@@ -15,10 +15,12 @@ type idleCmd struct {
 	Settle  time.Duration `default:"2s" help:"Time between the last connection and the measurement (default: ${default})."`
 }
 
+// Validate is called when the flags have been read.
+func (i *idleCmd) Validate() error {
+	return errors.Join(i.validate(), between("settle", i.Settle, 0, maxDuration))
+}
+
 func (i *idleCmd) Run(ctx context.Context) error {
-	if err := errors.Join(i.validate(), between("settle", i.Settle, 0, maxDuration)); err != nil {
-		return err
-	}
 	set, end, err := i.begin(ctx)
 	if err != nil {
 		return err

@@ -44,7 +44,9 @@ func between[T int | float64 | time.Duration](flag string, v, low, high T) error
 }
 
 func (o *options) validate() error {
+	_, err := o.targets()
 	return errors.Join(
+		err,
 		between("clients", o.Clients, 1, maxClients),
 		between("duration", o.Duration, 100*time.Millisecond, maxDuration),
 		between("loops", o.Loops, 1, 64),
