@@ -5,6 +5,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"go.uber.org/goleak"
 
 	"example.com/chorus/pkg/adapter"
@@ -12,7 +13,10 @@ import (
 	"example.com/chorus/pkg/adapter/redisadapter"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	logging.Disable() // go-redis reports each failed dial on standard error
+	goleak.VerifyTestMain(m)
+}
 
 // nodes returns the adapters of n nodes on the Redis server at addr.
 func nodes(t *testing.T, addr string, n int) []adapter.Adapter {

@@ -61,7 +61,8 @@ func newClient(life context.Context, rdb redis.UniversalClient, watchdog time.Du
 	o.ClientSideCache, o.ClientSideCacheConfig = nil, nil
 	// One pipeline is in flight at a time. The pool is large only because after as many failed dials as it has
 	// places it tries no more than once a second, on its own clock.
-	o.PoolSize, o.MaxConcurrentDials = 1024, 0
+	// Pings and pipelines share it, so that a ping tells about the connection that publishes.
+	o.PoolSize, o.PipelinePoolSize, o.MaxConcurrentDials = 1024, -1, 0
 	o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = 0, 0, 0
 	return redis.NewClient(&o), nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -237,6 +236,28 @@ func TestDeaf(t *testing.T) {
 	awaitHeard(t, far, near, "back")
 }
 
+// TestLostAnswer lets Redis take a message whose answer never arrives: it must not be sent again.
+func TestLostAnswer(t *testing.T) {
+	server := startRedis(t)
+	proxy := startProxy(t, server.addr)
+	far := cluster(t, proxy.addr, 1, redisadapter.Options{})[0]
+	near := cluster(t, server.addr, 1, redisadapter.Options{})[0]
+	proxy.swallowAnswers()
+	far.Publish(t, adaptertest.Event("once"))
+	eventually(t, "giving up", func() bool { return stats(far).PublishErrors["timeout"] == 1 })
+	adaptertest.AwaitReady(t, far.Adapter)
+	awaitHeard(t, far, near, "after")
+	once := 0
+	for _, m := range near.Messages() {
+		if string(m.Packet.Data) == `["event","once"]` {
+			once++
+		}
+	}
+	if once != 1 {
+		t.Errorf("the message arrived %d times, want once", once)
+	}
+}
+
 // TestPassword names a wrong password, and works as soon as it is right.
 func TestPassword(t *testing.T) {
 	server := startRedis(t, "--requirepass", "right")
@@ -413,83 +434,4 @@ func (b *lockedBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
-}
-
-// proxy forwards TCP connections until it is told to swallow what comes on them.
-type proxy struct {
-	addr     string
-	listener net.Listener
-	target   string
-	running  sync.WaitGroup
-
-	mu   sync.Mutex
-	deaf chan struct{} // closed for the connections that swallow
-	all  []net.Conn
-}
-
-func startProxy(t *testing.T, target string) *proxy {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &proxy{addr: l.Addr().String(), listener: l, target: target, deaf: make(chan struct{})}
-	p.running.Go(p.accept)
-	t.Cleanup(func() {
-		_ = l.Close()
-		p.mu.Lock()
-		for _, c := range p.all {
-			_ = c.Close()
-		}
-		p.mu.Unlock()
-		p.running.Wait()
-	})
-	return p
-}
-
-func (p *proxy) accept() {
-	for {
-		in, err := p.listener.Accept()
-		if err != nil {
-			return
-		}
-		out, err := net.Dial("tcp", p.target)
-		if err != nil {
-			_ = in.Close()
-			continue
-		}
-		p.mu.Lock()
-		deaf := p.deaf
-		p.all = append(p.all, in, out)
-		p.mu.Unlock()
-		p.running.Go(func() { forward(out, in, deaf) })
-		p.running.Go(func() { forward(in, out, deaf) })
-	}
-}
-
-func forward(to, from net.Conn, deaf <-chan struct{}) {
-	defer func() { _ = to.Close() }()
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buf)
-		if err != nil {
-			return
-		}
-		select {
-		case <-deaf:
-			continue
-		default:
-		}
-		if _, err := to.Write(buf[:n]); err != nil {
-			return
-		}
-	}
-}
-
-// swallow makes the connections that exist deaf and dumb; new ones work.
-func (p *proxy) swallow() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	close(p.deaf)
-	p.deaf = make(chan struct{})
 }

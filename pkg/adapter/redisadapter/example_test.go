@@ -1,0 +1,55 @@
+package redisadapter_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"example.com/chorus/pkg/adapter"
+	"example.com/chorus/pkg/adapter/adaptertest"
+	"example.com/chorus/pkg/adapter/redisadapter"
+)
+
+// Two nodes on one Redis. A server does with its adapter what main does here; a program only hands
+// redisadapter.NewPubSub(rdb, nil) to socketio.Options.
+func ExampleNewPubSub() {
+	server, err := miniredis.Run() // a Redis in memory, for the example
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer func() { _ = rdb.Close() }()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+
+	here, there := redisadapter.NewPubSub(rdb, nil), redisadapter.NewPubSub(rdb, nil)
+	defer func() { _ = here.Close(ctx) }()
+	defer func() { _ = there.Close(ctx) }()
+	link, err := here.Join(ctx, "/", adaptertest.NewLocal())
+	if err != nil {
+		log.Fatal(err)
+	}
+	heard := make(chan string)
+	if _, err := there.Join(ctx, "/", printer{heard}); err != nil {
+		log.Fatal(err)
+	}
+	for there.(adapter.Status).Ready() != nil {
+		time.Sleep(time.Millisecond)
+	}
+
+	if err := link.Publish(ctx, &adapter.Message{Packet: adapter.Packet{Data: []byte(`["chat message","hi"]`)}}); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(<-heard)
+	// Output: ["chat message","hi"]
+}
+
+type printer struct{ heard chan<- string }
+
+func (p printer) Deliver(m *adapter.Message) { p.heard <- string(m.Packet.Data) }
+func (p printer) HasRoom(string) bool        { return false }
