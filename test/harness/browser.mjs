@@ -23,5 +23,5 @@ export async function launch() {
 export async function shoot(page, name) {
   const folder = fileURLToPath(new URL("../../build/screenshots/", import.meta.url));
   mkdirSync(folder, { recursive: true });
-  await page.screenshot({ path: `${folder}${name}.png` });
+  await page.screenshot({ path: `${folder}${name}.png`, animations: "disabled" });
 }
