@@ -61,6 +61,8 @@ type redisConfig struct {
 	PublishQueue int    `default:"8192" help:"Messages that may wait to be published; then emitting waits."`
 	PublishBatch int    `default:"256" help:"Messages that are sent to Redis together at most."`
 	Degraded     string `default:"serve" enum:"serve,refuse" help:"Readiness while Redis is away: serve (ready, clients of this node still reach each other) or refuse (not ready)."`
+
+	password string `kong:"-"` // of the URL
 }
 
 type clientConfig struct {
@@ -119,6 +121,15 @@ func (c *config) redisOptions() (*redis.Options, error) {
 	return o, nil
 }
 
+// hideSecrets returns text without the password of Redis. A server that refuses a command may answer with its
+// arguments, AUTH not excepted.
+func (c *config) hideSecrets(text string) string {
+	if c.Redis.password == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, c.Redis.password, "***")
+}
+
 var (
 	validPath = regexp.MustCompile(`^/([A-Za-z0-9._~-]+/)*([A-Za-z0-9._~-]+)?$`)
 	validTag  = regexp.MustCompile(`^[A-Za-z0-9]{1,32}$`)
@@ -150,9 +161,11 @@ func (c *config) validate() error {
 		return errors.New("--adapter: redis needs --redis.url")
 	}
 	if c.Redis.URL != "" {
-		if _, err := c.redisOptions(); err != nil {
+		o, err := c.redisOptions()
+		if err != nil {
 			return err
 		}
+		c.Redis.password = o.Password
 	}
 	if c.Redis.Prefix == "" {
 		return errors.New("--redis.prefix: must not be empty")

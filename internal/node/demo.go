@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,16 +58,17 @@ type cluster struct {
 
 // Run runs the cluster until a signal comes or a listener fails.
 func (c *demoCommand) Run(p *process) error {
-	log := c.Log.logger(p)
+	log := c.config.logger(p)
 	cl, err := c.start(log)
 	if err != nil {
 		return err
 	}
-	cl.awaitReady()
-	cl.print(p.stdout)
-	select {
-	case <-p.signals:
-	case err = <-cl.failed:
+	if cl.awaitRedis(p.signals) {
+		cl.print(p.stdout)
+		select {
+		case <-p.signals:
+		case err = <-cl.failed:
+		}
 	}
 	return errors.Join(err, cl.stop(p))
 }
@@ -123,19 +125,22 @@ func nth(addr string, i int) string {
 	return net.JoinHostPort(host, strconv.Itoa(n+i))
 }
 
-// awaitReady waits a moment until all nodes hear each other.
-func (cl *cluster) awaitReady() {
-	deadline := time.Now().Add(demoPatience)
+// awaitRedis waits a moment until all nodes hear each other. It returns false if a signal came meanwhile.
+func (cl *cluster) awaitRedis(signals <-chan os.Signal) bool {
+	patience := time.NewTimer(demoPatience)
+	defer patience.Stop()
 	for _, n := range cl.nodes {
-		for !n.wasReady.Load() {
-			if time.Now().After(deadline) {
-				_, h := n.ready()
-				cl.log.Warn("redis cannot be reached yet: nodes do not hear each other", "node", n.id, "error", h.Error)
-				return
-			}
-			time.Sleep(readyPoll)
+		select {
+		case <-n.joined:
+		case <-patience.C:
+			_, h := n.ready()
+			cl.log.Warn("redis cannot be reached yet: nodes do not hear each other", "node", n.id, "error", h.Error)
+			return true
+		case <-signals:
+			return false
 		}
 	}
+	return true
 }
 
 // print tells what runs where.

@@ -21,7 +21,8 @@ func (f failures) report(err error) {
 	}
 }
 
-// endpoint is an HTTP server on one or more addresses. All methods work on nil, an endpoint that is not wanted.
+// endpoint is an HTTP server on one or more addresses. All methods but serve work on nil, an endpoint that is not
+// wanted.
 type endpoint struct {
 	listeners []net.Listener
 	server    *http.Server
@@ -51,9 +52,6 @@ func listen(flag string, addrs ...string) (*endpoint, error) {
 
 // serve answers requests until shutdown; failed hears of a listener that ends by itself.
 func (e *endpoint) serve(h http.Handler, log *slog.Logger, failed failures) {
-	if e == nil {
-		return
-	}
 	e.server = &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: readHeaderTimeout,

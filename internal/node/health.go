@@ -27,9 +27,9 @@ func (n *node) ready() (int, health) {
 	if broker, ok := n.adapter.(adapter.Status); ok {
 		h.Redis = "up"
 		if err := broker.Ready(); err != nil {
-			h.Redis, h.Error = "down", err.Error()
+			h.Redis, h.Error = "down", n.config.hideSecrets(err.Error())
 			switch {
-			case !n.wasReady.Load():
+			case !n.hasJoined():
 				code, h.Status = http.StatusServiceUnavailable, "starting"
 			case n.config.Redis.Degraded == "refuse":
 				code, h.Status = http.StatusServiceUnavailable, "unavailable"
@@ -42,6 +42,16 @@ func (n *node) ready() (int, health) {
 		code, h.Status = n.config.Drain.Status, "draining"
 	}
 	return code, h
+}
+
+// hasJoined reports whether Redis has ever been reached.
+func (n *node) hasJoined() bool {
+	select {
+	case <-n.joined:
+		return true
+	default:
+		return false
+	}
 }
 
 func (n *node) serveReady(w http.ResponseWriter, _ *http.Request) {
@@ -78,7 +88,7 @@ func (n *node) watchRedis() {
 	n.stopWatch = cancel
 	broker, ok := n.adapter.(adapter.Status)
 	if !ok {
-		n.wasReady.Store(true)
+		close(n.joined)
 		return
 	}
 	n.watching.Go(func() {
@@ -91,7 +101,7 @@ func (n *node) watchRedis() {
 				return
 			}
 		}
-		n.wasReady.Store(true)
+		close(n.joined)
 		n.log.Info("redis is connected", "after", time.Since(n.started).Round(time.Millisecond).String())
 	})
 }

@@ -9,12 +9,20 @@ import (
 )
 
 // logger returns the log of a process. It begins with the variables that look as if they were meant for us.
-func (c *logConfig) logger(p *process) *slog.Logger {
+func (c *config) logger(p *process) *slog.Logger {
 	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.Level)) // one of the enum's names
-	o := &slog.HandlerOptions{Level: level}
+	_ = level.UnmarshalText([]byte(c.Log.Level)) // one of the enum's names
+	o := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		switch v := a.Value.Any().(type) {
+		case string:
+			a.Value = slog.StringValue(c.hideSecrets(v))
+		case error:
+			a.Value = slog.StringValue(c.hideSecrets(v.Error()))
+		}
+		return a
+	}}
 	var h slog.Handler = slog.NewJSONHandler(p.stderr, o)
-	if c.Format == "text" {
+	if c.Log.Format == "text" {
 		h = slog.NewTextHandler(p.stderr, o)
 	}
 	log := slog.New(h)

@@ -51,7 +51,7 @@ type node struct {
 	public, internal *endpoint
 
 	draining  atomic.Bool
-	wasReady  atomic.Bool // Redis has been reached
+	joined    chan struct{} // closed when the node has heard its cluster for the first time
 	stopWatch context.CancelFunc
 	watching  sync.WaitGroup
 }
@@ -59,7 +59,7 @@ type node struct {
 // startNode listens, connects and serves. It does not wait for Redis. A listener that ends by itself later is
 // reported to failed.
 func startNode(c *config, who identity, at addresses, failed failures, log *slog.Logger) (*node, error) {
-	n := &node{identity: who, config: c, log: log, started: time.Now()}
+	n := &node{identity: who, config: c, log: log, started: time.Now(), joined: make(chan struct{})}
 	var err error
 	if n.public, err = listen(at.publicFlag, at.public...); err != nil {
 		return nil, err
@@ -76,8 +76,10 @@ func startNode(c *config, who identity, at addresses, failed failures, log *slog
 		return nil, err
 	}
 	registerChat(n.server.Of("/"), c.Events, log)
+	if n.internal != nil { // first, because metrics begin to count here
+		n.internal.serve(n.internalHandler(), log, failed)
+	}
 	n.public.serve(n.publicHandler(), log, failed)
-	n.internal.serve(n.internalHandler(), log, failed)
 	n.watchRedis()
 	if c.Client.Serve && !c.Client.complete() {
 		log.Warn("the Socket.IO client is missing: pages cannot load socket.io.js",

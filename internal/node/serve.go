@@ -14,7 +14,7 @@ import (
 )
 
 // politeEnd is the time to end on SIGINT: enough to tell the clients, too short to annoy a developer.
-const politeEnd = time.Second
+const politeEnd = 500 * time.Millisecond
 
 type serveCommand struct {
 	nodeConfig
@@ -37,7 +37,7 @@ func (c *serveCommand) Run(p *process) error {
 	if c.Node.RouteTag == "" && c.adapterName() != adapterMemory {
 		c.Node.RouteTag = tagOf(c.Node.ID)
 	}
-	log := c.Log.logger(p).With("node", c.Node.ID)
+	log := c.config.logger(p).With("node", c.Node.ID)
 
 	failed := make(failures, 1)
 	n, err := startNode(&c.config, identity{id: c.Node.ID, tag: c.Node.RouteTag}, addresses{

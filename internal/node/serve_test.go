@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 )
 
@@ -135,6 +136,29 @@ func TestMetricsEndpoint(t *testing.T) {
 		if strings.HasPrefix(p.Metric, program) {
 			t.Errorf("%s: %s", p.Metric, p.Text)
 		}
+	}
+}
+
+// loudRedis refuses every command and repeats its arguments, as Redis does with commands that it does not know.
+func loudRedis(t *testing.T) string {
+	t.Helper()
+	s, err := server.NewServer("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s.Addr().String()
+}
+
+func TestPasswordIsNeverShown(t *testing.T) {
+	r := serve(t, "--redis.url=redis://:hunter2@"+loudRedis(t), "--log.level=debug")
+	_, internal := r.addrs()
+	r.until("the refusal is logged", func() bool { return strings.Contains(r.stderr.String(), "***") })
+	if strings.Contains(r.stderr.String(), "hunter2") {
+		t.Error("the log shows the password of Redis")
+	}
+	if _, h := readiness(t, internal); h.Redis != "down" || strings.Contains(h.Error, "hunter2") {
+		t.Errorf("/readyz says %+v, want no password in it", h)
 	}
 }
 
