@@ -78,23 +78,22 @@ func drain(t *testing.T, nodes []*Node) [][]string {
 		n.Publish(t, Event(fmt.Sprintf("end %d", i)))
 	}
 	heard := make([][]string, len(nodes))
-	deadline := time.Now().Add(patience)
 	for i, n := range nodes {
-		for {
-			list := texts(t, n.Messages())
-			others := slices.DeleteFunc(slices.Clone(list), func(s string) bool { return strings.HasPrefix(s, "end ") })
-			if len(list)-len(others) >= len(nodes)-1 {
-				heard[i] = others
-				break
+		n.await(t, "the ends of all others", func(messages []*adapter.Message) bool {
+			ends := 0
+			for _, m := range messages {
+				if isEnd(m) {
+					ends++
+				}
 			}
-			if time.Now().After(deadline) {
-				t.Fatalf("node %d did not hear the end of all others: %q", i, list)
-			}
-			time.Sleep(time.Millisecond)
-		}
+			return ends >= len(nodes)-1
+		})
+		heard[i] = texts(t, slices.DeleteFunc(n.Messages(), isEnd))
 	}
 	return heard
 }
+
+func isEnd(m *adapter.Message) bool { return bytes.HasPrefix(m.Packet.Data, []byte(`["event","end `)) }
 
 // expect compares what nodes heard with what they should have.
 func expect(t *testing.T, heard [][]string, want ...[]string) {
@@ -276,12 +275,13 @@ func resolve(t *testing.T, p adapter.Packet) any {
 func testHuge(t *testing.T, adapters []adapter.Adapter) {
 	nodes := Join(t, adapters, "/")
 	text := strings.Repeat("0123456789abcdef", 64<<10) // 1 MiB
-	for range 20 {
+	const messages = 5
+	for range messages {
 		nodes[0].Publish(t, Event(text))
 	}
 	want := make([][]string, len(nodes))
 	for i := 1; i < len(nodes); i++ {
-		want[i] = slices.Repeat([]string{text}, 20)
+		want[i] = slices.Repeat([]string{text}, messages)
 	}
 	for i, heard := range drain(t, nodes) {
 		if !slices.Equal(heard, want[i]) {
@@ -423,13 +423,9 @@ func testLeave(t *testing.T, adapters []adapter.Adapter) {
 	AwaitReady(t, last.Adapter)
 	if len(nodes) > 1 {
 		nodes[0].Publish(t, Event("again"))
-		deadline := time.Now().Add(patience)
-		for !slices.Contains(texts(t, again.Messages()), "again") {
-			if time.Now().After(deadline) {
-				t.Fatal("a namespace that was joined again hears nothing")
-			}
-			time.Sleep(time.Millisecond)
-		}
+		again.await(t, "the namespace that was joined again", func(messages []*adapter.Message) bool {
+			return slices.Contains(texts(t, messages), "again")
+		})
 	}
 	if err := link.Leave(t.Context()); err != nil {
 		t.Errorf("Leave: %v", err)

@@ -91,18 +91,24 @@ func (l *Local) Messages() []*adapter.Message {
 // Await waits until n messages were delivered and returns them all. It fails the test when they do not come.
 func (l *Local) Await(t *testing.T, n int) []*adapter.Message {
 	t.Helper()
+	return l.await(t, fmt.Sprintf("%d messages", n), func(m []*adapter.Message) bool { return len(m) >= n })
+}
+
+// await waits until enough accepts what was delivered, and returns that.
+func (l *Local) await(t *testing.T, what string, enough func([]*adapter.Message) bool) []*adapter.Message {
+	t.Helper()
 	timeout := time.After(patience)
 	for {
 		l.mu.Lock()
 		messages, changed := slices.Clone(l.messages), l.changed
 		l.mu.Unlock()
-		if len(messages) >= n {
+		if enough(messages) {
 			return messages
 		}
 		select {
 		case <-changed:
 		case <-timeout:
-			t.Fatalf("after %v %d messages were delivered, want %d", patience, len(messages), n)
+			t.Fatalf("heard %d messages within %v, want %s", len(messages), patience, what)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"strings"
@@ -105,7 +104,7 @@ func neverSent(err error) bool {
 // isReply reports whether err is an answer of Redis, so that the connection works.
 func isReply(err error) bool {
 	var reply redis.Error
-	return errors.As(err, &reply) && !errors.Is(err, io.EOF)
+	return errors.As(err, &reply)
 }
 
 // backoff is the pause before attempt n, counted from zero: short after a connection that worked, then doubling
