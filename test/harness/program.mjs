@@ -7,7 +7,9 @@ import { after } from "node:test";
 
 const running = new Set();
 
-// What a file's tests started ends with them, also when they fail or are interrupted.
+// What a file's tests started ends with them, also when they fail or are interrupted. Where the system can, it ends
+// with this process even if that is killed.
+const bound = process.platform === "linux" ? ["setpriv", "--pdeathsig", "KILL", "--"] : [];
 after(() => Promise.all([...running].map((program) => program.stop("SIGKILL"))));
 process.on("exit", () => running.forEach((program) => program.child.kill("SIGKILL")));
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(1));
@@ -55,7 +57,8 @@ export class Program {
 
   constructor(name, command, args, { env = {} } = {}) {
     this.name = name;
-    this.child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+    const [file, ...rest] = [...bound, command, ...args];
+    this.child = spawn(file, rest, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
     running.add(this);
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream.setEncoding("utf8").on("data", (text) => {
