@@ -189,6 +189,35 @@ func TestAbsentAtStart(t *testing.T) {
 	adaptertest.AwaitReady(t, a)
 }
 
+// TestCloseWithoutRedis closes with messages in the queue that cannot be sent: they are given up by name, soon.
+func TestCloseWithoutRedis(t *testing.T) {
+	const messages = 5
+	server := startRedis(t)
+	a := redisadapter.NewPubSub(client(t, server.addr), &redisadapter.Options{Watchdog: patience})
+	link, err := a.Join(t.Context(), "/", adaptertest.NewLocal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	adaptertest.AwaitReady(t, a)
+	server.kill()
+	eventually(t, "noticing that Redis is away", func() bool { return !a.(adapter.Counted).Stats().Up[adapter.RolePublish] })
+	for range messages {
+		if err := link.Publish(t.Context(), adaptertest.Event("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start := time.Now()
+	if err := a.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if d := time.Since(start); d > patience/2 {
+		t.Errorf("Close took %v", d)
+	}
+	if s := a.(adapter.Counted).Stats(); s.PublishErrors["refused"] != messages || s.PublishQueue != 0 {
+		t.Errorf("stats %+v, want %d messages given up", s, messages)
+	}
+}
+
 // TestPublishWaitsForContext fills the queue while Redis takes its time: Publish waits, but not longer than its
 // context.
 func TestPublishWaitsForContext(t *testing.T) {
