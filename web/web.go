@@ -20,9 +20,6 @@ var pageFiles embed.FS
 //go:embed all:dist
 var distFiles embed.FS
 
-// DefaultPath is the Socket.IO path of a page made with an empty path.
-const DefaultPath = "/socket.io/"
-
 // contentSecurityPolicy allows the files of this origin and its WebSocket, which 'self' covers, and nothing
 // else. Trusted types make every attempt to insert a message as HTML an error.
 const contentSecurityPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
@@ -50,10 +47,10 @@ func Built() bool {
 
 // Page returns the handler of the chat page: the page at "/", its script, style sheet and icon beside it, and
 // 404 for everything else. The page loads the client from socketPath and connects to it; empty means
-// [DefaultPath]. It is safe for concurrent use.
+// "/socket.io/". It is safe for concurrent use.
 func Page(socketPath string) http.Handler {
 	if socketPath == "" {
-		socketPath = DefaultPath
+		socketPath = "/socket.io/"
 	}
 	index := template.Must(template.ParseFS(pageFiles, "page/index.html"))
 	var html bytes.Buffer

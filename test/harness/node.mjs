@@ -3,7 +3,7 @@ import { fileURLToPath } from "node:url";
 import { installed, Program } from "./program.mjs";
 
 const chorus = process.env.CHORUS_BIN || fileURLToPath(new URL("../../bin/chorus", import.meta.url));
-const application = process.env.CHORUS_TEST_APP || fileURLToPath(new URL("../../build/testapp", import.meta.url));
+const application = fileURLToPath(new URL("../../build/testapp", import.meta.url));
 
 export const programPath = () => {
   try {

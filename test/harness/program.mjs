@@ -57,8 +57,10 @@ export class Program {
 
   constructor(name, command, args, { env = {} } = {}) {
     this.name = name;
+    // What the program reads from the environment is the test's business alone.
+    const inherited = Object.entries(process.env).filter(([key]) => !key.startsWith("CHORUS_"));
     const [file, ...rest] = [...bound, command, ...args];
-    this.child = spawn(file, rest, { env: { ...process.env, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+    this.child = spawn(file, rest, { env: { ...Object.fromEntries(inherited), ...env }, stdio: ["ignore", "pipe", "pipe"] });
     running.add(this);
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream.setEncoding("utf8").on("data", (text) => {

@@ -84,7 +84,7 @@ function messageItem({ parts, name, mine, time }, previous) {
   clock.dateTime = time.toISOString();
   const from = byline(name, clock);
   li.dataset.by = `${mine ? "me" : "them"} ${name}`;
-  if (previous?.dataset.by === li.dataset.by) { // said by the same person: the name is for screen readers only
+  if (name && previous?.dataset.by === li.dataset.by) { // said by the same person: the name is for screen readers only
     li.classList.add("follows");
     from.classList.add("unseen");
   }
@@ -138,7 +138,6 @@ function show() {
   const reading = !atEnd();
   keepPlace(() => {
     for (const item of items) {
-      item.pending?.remove();
       messages.append(item.note ? element("li", "note", item.note) : messageItem(item, messages.lastElementChild));
     }
     while (messages.childElementCount > maxMessages) messages.firstElementChild.remove();
@@ -218,8 +217,8 @@ function connect() {
   s.on("chat message", (...args) => {
     const { parts, name } = split(args);
     const pending = parts.length === 1 ? pendingFor(parts[0], name) : undefined;
-    if (pending) pending.dataset.state = "back";
-    arrive({ parts, name, pending, mine: pending !== undefined, time: new Date() });
+    pending?.remove(); // it is shown again before the next paint, now among all others
+    arrive({ parts, name, mine: pending !== undefined, time: new Date() });
   });
   return s;
 }
@@ -236,7 +235,7 @@ function mark(li, newState) {
 
 /** The own message that this echo answers. One with equal text and name looks the same, so it may stand in for it. */
 function pendingFor(text, name) {
-  return [...waiting.children].find((li) => li.dataset.text === text && li.dataset.name === name && li.dataset.state !== "back");
+  return [...waiting.children].find((li) => li.dataset.text === text && li.dataset.name === name);
 }
 
 function send(text) {
