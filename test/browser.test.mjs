@@ -170,6 +170,42 @@ test("what is sent while disconnected is shown as waiting and arrives later", as
   await close(page, other);
 });
 
+test("a message that may be lost can be sent again, and an ended connection be made anew", async () => {
+  const page = await open({ name: "Ada" });
+  let socket;
+  let deaf = false; // towards the page's events
+  await page.routeWebSocket(/socket\.io/, (route) => {
+    const server = route.connectToServer();
+    socket = route;
+    server.onMessage((message) => route.send(message));
+    route.onMessage((message) => { if (!deaf || !String(message).startsWith("42")) server.send(message); });
+  });
+  await page.reload();
+  await page.locator("#status", { hasText: "WebSocket" }).waitFor();
+
+  deaf = true;
+  await say(page, "lost on the way");
+  await page.locator("#waiting li", { hasText: "sending" }).waitFor();
+  await socket.close();
+  await page.locator("#waiting li", { hasText: "perhaps not delivered" }).waitFor();
+  await page.locator(".note", { hasText: "Connected again" }).waitFor();
+  await page.locator("#status", { hasText: "WebSocket" }).waitFor();
+  deaf = false;
+  await page.getByRole("button", { name: "Send again" }).click();
+  await see(page, "lost on the way");
+  assert.deepEqual(await texts(page), ["lost on the way"]);
+  assert.equal(await page.locator("#waiting li").count(), 0);
+
+  socket.send("41"); // what a server sends that does not want this client any more
+  await page.locator("#status", { hasText: "The server ended the connection" }).waitFor();
+  await say(page, "said meanwhile");
+  await page.locator("#waiting li", { hasText: "waiting for the connection" }).waitFor();
+  await page.getByRole("button", { name: "Connect again" }).click();
+  await see(page, "said meanwhile");
+  assert.ok(await page.locator("#again").isHidden());
+  await close(page);
+});
+
 test("reading above is not disturbed, and the page stays small", async () => {
   const [page, client] = [await chat(), await connect(demo.url)];
   const tail = () => page.locator("#messages li").last().textContent();
@@ -230,6 +266,7 @@ for (const [look, options] of Object.entries({
     await say(page, "This page sits on another node than yours.");
     await see(page, "another node");
     await line("Then a message that crosses Redis looks just like one that does not.", "Grace");
+    await shoot(page, `${look}-chat`);
     await line("https://example.com/" + "a-very-long-path-without-any-break-".repeat(4), "Linus with quite a long name, really");
     client.emit(event, { temperature: 21.5, rooms: ["kitchen", "hall"] }, { name: "sensor 7" });
     await see(page, "temperature");
