@@ -219,3 +219,12 @@ func TestUpgradeCarriesEverything(t *testing.T) {
 		t.Fatalf("close = %v", err)
 	}
 }
+
+func waitUntil(t *testing.T, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !done(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("condition not met within 10 s")
+		}
+	}
+}
