@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -273,5 +276,48 @@ func TestCloseInConnect(t *testing.T) {
 	}
 	if got := <-(<-e.clients).closed; got.reason != ForcedClose {
 		t.Errorf("reason = %q", got.reason)
+	}
+}
+
+// TLS has no descriptor to write to without waiting: order and the close frame are the same.
+func TestWebSocketOverTLS(t *testing.T) {
+	e := newEngine(t, nil)
+	s := httptest.NewTLSServer(e)
+	t.Cleanup(s.Close)
+	d := websocket.Dialer{TLSClientConfig: s.Client().Transport.(*http.Transport).TLSClientConfig}
+	ws, _, err := d.Dial("wss"+strings.TrimPrefix(s.URL, "https")+"/engine.io/?EIO=4&transport=websocket", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.Close()
+	parseOpen(t, read(t, ws))
+	c := <-e.clients
+	const messages = 2000
+	for n := range messages {
+		if err := c.session.SendWait(t.Context(), text(strconv.Itoa(n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.session.Close(ForcedClose, nil)
+	for n := range messages {
+		if got := read(t, ws); got != "4"+strconv.Itoa(n) {
+			t.Fatalf("read %q, want %d", got, n)
+		}
+	}
+	if _, _, err := ws.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseNoStatusReceived) {
+		t.Errorf("close = %v", err)
+	}
+}
+
+func TestSendAllocatesNothing(t *testing.T) {
+	e := newEngine(t, nil)
+	_, c := openPolling(t, e, e.server(t).URL)
+	f := text("x")
+	buf := make([]*frame.Frame, 0, 8)
+	if n := testing.AllocsPerRun(1000, func() {
+		_ = c.session.Send(f, false)
+		c.session.outbox.Take(buf, 1000, (*frame.Frame).Size)
+	}); n != 0 {
+		t.Errorf("%v allocations, want 0", n)
 	}
 }
