@@ -153,3 +153,13 @@ func TestLink(t *testing.T) {
 		}
 	}
 }
+
+func TestDemoEndsWhileItWaitsForRedis(t *testing.T) {
+	silent := occupy(t) // accepts and never answers
+	r := start(t, "demo", "--addr=127.0.0.1:0", "--internal-addr=127.0.0.1:0", "--redis.url=redis://"+silent)
+	r.until("it has started its nodes", func() bool { return strings.Count(r.stderr.String(), "msg=listening") == demoNodes })
+	r.signal(os.Interrupt)
+	if code := r.exit(2 * time.Second); code != exitOK {
+		t.Errorf("exit code %d after SIGINT, want 0", code)
+	}
+}

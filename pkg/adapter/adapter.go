@@ -21,8 +21,8 @@ type Adapter interface {
 // Link is the line of one namespace. All methods are safe for concurrent use.
 type Link interface {
 	// Publish sends a message to the other nodes. It returns when the message is queued, a later failure is
-	// counted and reported through Trace; it waits while the queue is full, at most until ctx ends. The
-	// message's packet may be shared with local sockets: the link must not change it and may keep it.
+	// counted and reported through Trace; it waits while the queue is full, at most until ctx ends: not at
+	// all when ctx has ended before. The message's packet may be shared with local sockets: the link must not change it and may keep it.
 	// Messages of one goroutine arrive in their order.
 	Publish(ctx context.Context, m *Message) error
 	// Leave ends the link: no Local method is called after it returned.

@@ -108,74 +108,82 @@ func (r Raw) Size() int {
 }
 
 // Decode decodes the argument as encoding/json does. Binary values become []byte wherever dst has a field of that
-// type, and if dst points to an interface, a map or a slice of such.
+// type, and anywhere if dst points to an interface, a []any or a map[string]any.
 func (r Raw) Decode(dst any) error {
-	text := r.json
-	if len(r.attachments) > 0 {
-		var err error
-		if text, err = inline(text, r.attachments); err != nil {
-			return err
+	if len(r.attachments) == 0 {
+		return json.Unmarshal(r.json, dst)
+	}
+	switch dst.(type) {
+	case *any, *[]any, *map[string]any:
+		return r.decodeTree(dst)
+	}
+	text, err := r.inline(func(num int) []byte { // as encoding/json expects a []byte
+		return []byte(base64.StdEncoding.EncodeToString(r.attachments[num]))
+	})
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, dst)
+}
+
+// inline replaces placeholders by strings.
+func (r Raw) inline(instead func(num int) []byte) ([]byte, error) {
+	var out []byte
+	last := 0
+	err := parser.Placeholders(r.json, func(start, end, num int) error {
+		if num >= len(r.attachments) {
+			return fmt.Errorf("%w: number %d of %d", parser.ErrIllegalAttachments, num, len(r.attachments))
 		}
+		out = append(append(out, r.json[last:start]...), '"')
+		out = append(append(out, instead(num)...), '"')
+		last = end
+		return nil
+	})
+	return append(out, r.json[last:]...), err
+}
+
+// decodeTree decodes into values without types of their own, where a base64 string could be the client's: unguessable
+// strings stand for the binary values meanwhile.
+func (r Raw) decodeTree(dst any) error {
+	t := newToken()
+	binaries := make(map[string][]byte, len(r.attachments))
+	text, err := r.inline(func(num int) []byte {
+		name := base64.StdEncoding.EncodeToString(t.bytes(num))
+		binaries[name] = r.attachments[num]
+		return []byte(name)
+	})
+	if err != nil {
+		return err
 	}
 	if err := json.Unmarshal(text, dst); err != nil {
 		return err
 	}
-	if len(r.attachments) > 0 {
-		restore(dst, r.attachments)
+	switch d := dst.(type) {
+	case *any:
+		*d = restore(*d, binaries)
+	case *[]any:
+		restore(*d, binaries)
+	case *map[string]any:
+		restore(*d, binaries)
 	}
 	return nil
 }
 
-// inline replaces placeholders by base64 strings, which encoding/json decodes into []byte.
-func inline(text []byte, attachments [][]byte) ([]byte, error) {
-	var out []byte
-	last := 0
-	err := parser.Placeholders(text, func(start, end, num int) error {
-		if num >= len(attachments) {
-			return fmt.Errorf("%w: number %d of %d", parser.ErrIllegalAttachments, num, len(attachments))
+// restore puts binary values in the place of their names.
+func restore(v any, binaries map[string][]byte) any {
+	switch v := v.(type) {
+	case string:
+		if b, ok := binaries[v]; ok {
+			return bytes.Clone(b)
 		}
-		out = append(append(out, text[last:start]...), '"')
-		out = base64.StdEncoding.AppendEncode(out, attachments[num])
-		out = append(out, '"')
-		last = end
-		return nil
-	})
-	if err != nil || last == 0 {
-		return text, err
-	}
-	return append(out, text[last:]...), nil
-}
-
-// restore turns the base64 strings of attachments back into bytes where the destination has no type of its own.
-func restore(dst any, attachments [][]byte) {
-	encoded := make(map[string][]byte, len(attachments))
-	for _, b := range attachments {
-		encoded[base64.StdEncoding.EncodeToString(b)] = b
-	}
-	var fix func(v any) any
-	fix = func(v any) any {
-		switch v := v.(type) {
-		case string:
-			if b, ok := encoded[v]; ok {
-				return bytes.Clone(b)
-			}
-		case []any:
-			for i := range v {
-				v[i] = fix(v[i])
-			}
-		case map[string]any:
-			for k := range v {
-				v[k] = fix(v[k])
-			}
+	case []any:
+		for i := range v {
+			v[i] = restore(v[i], binaries)
 		}
-		return v
+	case map[string]any:
+		for k := range v {
+			v[k] = restore(v[k], binaries)
+		}
 	}
-	switch d := dst.(type) {
-	case *any:
-		*d = fix(*d)
-	case *[]any:
-		fix(*d)
-	case *map[string]any:
-		fix(*d)
-	}
+	return v
 }

@@ -72,7 +72,7 @@ func TestArgs(t *testing.T) {
 		results <- args.Clone()
 		return nil
 	})
-	p.send(`452-["e",{"name":"f","content":{"_placeholder":true,"num":1}},{"_placeholder":true,"num":0},"x",{"a":[{"_placeholder":true,"num":0}]}]`)
+	p.send(`452-["e",{"name":"f","content":{"_placeholder":true,"num":1}},{"_placeholder":true,"num":0},"x",{"a":[{"_placeholder":true,"num":0},"AQI="]}]`)
 	p.sendBinary([]byte{1, 2})
 	p.sendBinary([]byte{3})
 	args := receive(t, results)
@@ -87,7 +87,7 @@ func TestArgs(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(f, file{Name: "f", Content: []byte{3}}) || !reflect.DeepEqual(b, []byte{1, 2}) || s != "x" ||
-		!reflect.DeepEqual(v, map[string]any{"a": []any{[]byte{1, 2}}}) {
+		!reflect.DeepEqual(v, map[string]any{"a": []any{[]byte{1, 2}, "AQI="}}) {
 		t.Errorf("Decode = %+v, %v, %q, %v", f, b, s, v)
 	}
 	if err := args.Decode(&f, &b, &s, &v, &v); !errors.Is(err, socketio.ErrMissingArgument) {

@@ -2,6 +2,7 @@ package socketio
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -51,9 +52,9 @@ func (b Broadcast) Volatile() Broadcast {
 	return b
 }
 
-// Emit sends the event to every selected client on every node. Clients of this node always get it, in the order in
-// which the room's broadcasts were emitted here. For the other nodes it is queued: Emit waits while that queue is
-// full, at most until ctx ends, and returns the error. Arguments are written as Socket.Emit says.
+// Emit sends the event to every selected client on every node. Clients of this node always get it, at once and in the
+// order in which the room's broadcasts were emitted here. For the other nodes it is queued: Emit waits while that queue
+// is full, at most until ctx ends, and returns the error. Arguments are written as Socket.Emit says.
 func (b Broadcast) Emit(ctx context.Context, event string, args ...any) error {
 	if err := b.emit(ctx, event, args); err != nil {
 		return fmt.Errorf("socketio: broadcast %q: %w", event, err)
@@ -72,19 +73,35 @@ func (b Broadcast) emit(ctx context.Context, event string, args []any) error {
 	}
 	now := time.Now()
 	f, data := p.packet(parser.Event, b.nsp.name, 0, false)
+	var m *adapter.Message
 	var err error
-	if !b.local {
-		err = b.publish(ctx, data, p.attachments, now)
+	if !b.local { // before the local delivery, which may occupy the processor for long
+		m = b.message(data, p.attachments, now)
+		err = b.nsp.link.Publish(atOnce, m)
 	}
 	b.nsp.deliver(delivery{
 		frame: f, rooms: b.rooms, except: b.except, from: b.from,
 		volatile: b.volatile, origin: OriginLocal, sent: now,
 	})
+	if errors.Is(err, errMustWait) { // which the clients of this node need not
+		err = b.nsp.link.Publish(ctx, m)
+	}
 	return err
 }
 
-// publish goes before the local delivery, which may occupy the processor for long.
-func (b Broadcast) publish(ctx context.Context, data []byte, attachments [][]byte, now time.Time) error {
+// atOnce is a context that has ended: Publish does not wait with it.
+var (
+	atOnce      = endedContext()
+	errMustWait = errors.New("publish queue is full")
+)
+
+func endedContext() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(errMustWait)
+	return ctx
+}
+
+func (b Broadcast) message(data []byte, attachments [][]byte, now time.Time) *adapter.Message {
 	m := &adapter.Message{
 		Packet: adapter.Packet{Data: data, Attachments: cloneAll(attachments)},
 		Rooms:  b.rooms,
@@ -95,7 +112,7 @@ func (b Broadcast) publish(ctx context.Context, data []byte, attachments [][]byt
 	if b.from != nil {
 		m.Except = append(slices.Clip(m.Except), b.from.id)
 	}
-	return b.nsp.link.Publish(ctx, m)
+	return m
 }
 
 // cloneAll copies what the caller may change again after Emit returned.
@@ -148,6 +165,9 @@ func (n *Namespace) deliver(d delivery) {
 	}
 	sampled := n.sampled(d)
 	recipients := n.rooms.Broadcast(sel, func(s *Socket, i int) bool {
+		if !s.receives() {
+			return false
+		}
 		f := d.frame
 		if i == sampled {
 			f = n.timed(d)

@@ -211,7 +211,7 @@ func (n *Namespace) refuse(s *Socket, err error) {
 // enter makes the socket a member of the namespace and answers its CONNECT, in one step for broadcasts. It fails
 // when the connection ended meanwhile.
 func (n *Namespace) enter(s *Socket) bool {
-	if !s.state.CompareAndSwap(stateConnecting, stateConnected) {
+	if !s.state.CompareAndSwap(stateConnecting, stateJoining) {
 		s.leaveAll()
 		return false
 	}
@@ -219,7 +219,10 @@ func (n *Namespace) enter(s *Socket) bool {
 	reply := control(parser.Connect, n.name, []byte(`{"sid":"`+s.id+`"}`))
 	n.sockets.add(s)
 	everyone, _ := n.rooms.Join("", s, func() {
+		s.life.mu.Lock() // see receives
+		defer s.life.mu.Unlock()
 		_ = s.conn.session.Send(reply, false) // if the session is closed, the disconnect is on its way
+		s.state.CompareAndSwap(stateJoining, stateConnected)
 	})
 	s.mu.Lock()
 	s.everyone = everyone

@@ -97,6 +97,34 @@ func TestMiddlewareMayEmitAndJoin(t *testing.T) {
 	p.expect(fmt.Sprintf(`42["after",[%q,"early"]]`, id))
 }
 
+// A socket that is still in a middleware is in rooms, but broadcasts do not reach it.
+func TestBroadcastsDoNotReachMiddlewares(t *testing.T) {
+	server, front := start(t, nil)
+	joined, release := make(chan struct{}), make(chan struct{})
+	server.Use(func(ctx context.Context, s *socketio.Socket) error {
+		err := s.Join(ctx, "r")
+		close(joined)
+		<-release
+		return err
+	})
+	p := open(t, front)
+	p.send("40")
+	receive(t, joined)
+	for _, b := range []socketio.Emitter{server, server.To("r")} {
+		if err := b.Emit(t.Context(), "early"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(release)
+	if got := p.read(); !strings.HasPrefix(got, `40{"sid":"`) {
+		t.Fatalf("CONNECT answered %s", got)
+	}
+	if err := server.To("r").Emit(t.Context(), "late"); err != nil {
+		t.Fatal(err)
+	}
+	p.expect(`42["late"]`)
+}
+
 func TestRoomsAndExcept(t *testing.T) {
 	server, front := start(t, nil)
 	server.On("join", func(ctx context.Context, s *socketio.Socket, args socketio.Args) error {

@@ -23,7 +23,8 @@ import (
 // States of a socket.
 const (
 	stateConnecting   uint32 = iota // in the middlewares
-	stateConnected                  // in the namespace
+	stateJoining                    // the answer to its CONNECT is about to leave
+	stateConnected                  // in the namespace: broadcasts reach it
 	stateDisconnected               // its end is queued or done
 )
 
@@ -44,8 +45,8 @@ type Socket struct {
 	handlers map[string]Handler                   // replaced, never changed
 	data     map[string]any
 
-	// end comes from inside broadcasts, which hold locks of rooms, and s.mu is held while joining: so this has a
-	// lock of its own, under which nothing else is locked.
+	// end and receives are called inside broadcasts, which hold locks of rooms, and s.mu is held while joining: so
+	// this has a lock of its own, under which only an outbox is locked.
 	life struct {
 		mu    sync.Mutex
 		ended bool
@@ -125,7 +126,7 @@ func (s *Socket) On(event string, h Handler) {
 func (s *Socket) Rooms() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var names []string
+	names := []string{}
 	if s.everyone != nil {
 		names = append(names, s.id)
 	}
@@ -379,6 +380,18 @@ func (s *Socket) end(reason Reason, detail error) {
 	if first {
 		s.inbox.push(item{kind: itemDisconnect, reason: reason, detail: detail}, &s.nsp.server.workers, s.run)
 	}
+}
+
+// receives reports whether broadcasts reach the socket. One that comes to a room which a middleware joined must
+// neither overtake the answer to CONNECT nor be lost when that answer has left: it waits for the step in between.
+func (s *Socket) receives() bool {
+	state := s.state.Load()
+	if state == stateJoining {
+		s.life.mu.Lock()
+		state = s.state.Load()
+		s.life.mu.Unlock()
+	}
+	return state == stateConnected
 }
 
 // handlerContext is the context of a socket's handlers: it ends when the socket disconnects. A pointer to a

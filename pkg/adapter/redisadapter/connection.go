@@ -27,6 +27,21 @@ type dialError struct{ err error }
 func (e *dialError) Error() string { return e.err.Error() }
 func (e *dialError) Unwrap() error { return e.err }
 
+// mortal is a connection that is closed when the adapter's life ends: a server that accepts and never answers must
+// not hold up Close.
+type mortal struct {
+	net.Conn
+	keep func() bool // from the end of that life
+}
+
+func (c *mortal) Close() error {
+	c.keep()
+	return c.Conn.Close()
+}
+
+// NetConn lets go-redis see whether the peer hung up.
+func (c *mortal) NetConn() net.Conn { return c.Conn }
+
 // newClient returns a client of our own to the server of rdb. life ends dials that are under way.
 func newClient(life context.Context, rdb redis.UniversalClient, watchdog time.Duration) (*redis.Client, error) {
 	c, ok := rdb.(*redis.Client)
@@ -46,7 +61,7 @@ func newClient(life context.Context, rdb redis.UniversalClient, watchdog time.Du
 		if err != nil {
 			return nil, &dialError{err}
 		}
-		return conn, nil
+		return &mortal{Conn: conn, keep: context.AfterFunc(life, func() { _ = conn.Close() })}, nil
 	}
 	// A retry would deliver a message twice whose answer got lost.
 	o.MaxRetries, o.DialerRetries = -1, 1

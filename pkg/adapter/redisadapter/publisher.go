@@ -93,6 +93,10 @@ func (p *publisher) enqueue(ctx context.Context, o outgoing) error {
 			return nil
 		}
 		failure := p.failure
+		if ctx.Err() != nil { // the caller tries and comes again: nothing is lost by that
+			p.mu.Unlock()
+			return fmt.Errorf("redisadapter: publish: queue full (%d messages): %w", p.opts.PublishQueue, context.Cause(ctx))
+		}
 		if p.space == nil {
 			p.space = make(chan struct{})
 		}
