@@ -238,7 +238,8 @@ func TestFailedCandidatesLeaveTheSessionAlone(t *testing.T) {
 				if got := w.Stats().Upgrades[tc.result]; got != 1 {
 					t.Errorf("Upgrades = %v", w.Stats().Upgrades)
 				}
-				ws = w.dial(q) // another attempt is allowed
+				ws = w.dial(q)  // another attempt is allowed
+				synctest.Wait() // the 101 leaves before it is a candidate
 				second := w.dial(q)
 				w.read(second, "", 1005)
 				_ = second.Close()
