@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -77,7 +76,6 @@ func newEngine(t *testing.T, change func(*Options)) *engine {
 		AllowUpgrades:  true,
 		Outbox:         outbox.Limits{Bytes: 1 << 20, Frames: 4096},
 		CheckOrigin:    func(*http.Request) bool { return true },
-		Logger:         slog.New(slog.DiscardHandler),
 		Connect: func(s *Session) Handler {
 			c := &client{session: s, closed: make(chan closedAs, 2), came: make(chan struct{}, 10_000)}
 			if e.onMsg != nil {

@@ -4,7 +4,6 @@ package engineio
 
 import (
 	"errors"
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -28,7 +27,6 @@ type Options struct {
 	CheckOrigin    func(*http.Request) bool  // asked for each WebSocket request (handshake or upgrade)
 	Admit          func(*http.Request) error // asked for each handshake; an error is answered 503 with Retry-After: 1 (see ErrDraining)
 	Connect        func(*Session) Handler    // a session opened; called before the client hears of it
-	Logger         *slog.Logger
 	Trace          Trace
 }
 

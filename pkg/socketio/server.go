@@ -73,7 +73,6 @@ func NewServer(o *Options) (*Server, error) {
 		CheckOrigin:    options.CheckOrigin,
 		Admit:          s.admitRequest,
 		Connect:        func(session *engineio.Session) engineio.Handler { return newConnection(s, session) },
-		Logger:         options.Logger,
 		Trace: engineio.Trace{Closed: func(transport string, reason engineio.Reason, age time.Duration) {
 			s.traceSession(transport, Reason(reason), age)
 		}},
@@ -135,12 +134,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-var errDraining = errors.New("server is shutting down")
-
 // admitRequest decides about a handshake.
 func (s *Server) admitRequest(r *http.Request) error {
 	if s.draining.Load() {
-		return errDraining
+		return engineio.ErrDraining
 	}
 	if s.limiter == nil {
 		return nil
@@ -186,7 +183,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // other nodes is always ready until it drains.
 func (s *Server) Ready() error {
 	if s.draining.Load() {
-		return errDraining
+		return engineio.ErrDraining
 	}
 	if a, ok := s.options.Adapter.(adapter.Status); ok {
 		return a.Ready()
