@@ -9,20 +9,16 @@ import (
 
 const iocbPwrite = 1 // IOCB_CMD_PWRITE
 
-// iocb is struct iocb of linux/aio_abi.h on little-endian machines with 64 bits.
+// iocb is struct iocb of linux/aio_abi.h on little-endian machines with 64 bits. Unnamed fields stay zero.
 type iocb struct {
-	data     uint64
-	key      uint32
-	rwFlags  uint32
-	opcode   uint16
-	priority int16
-	fd       uint32
-	buf      *byte
-	n        uint64
-	offset   int64
-	reserved uint64
-	flags    uint32
-	resultFD uint32
+	data   uint64
+	_      uint64 // key, flags of the write
+	opcode uint16
+	_      int16 // priority
+	fd     uint32
+	buf    *byte
+	n      uint64
+	_      [3]uint64 // offset, reserved, flags and descriptor for results
 }
 
 // ioEvent is struct io_event.
