@@ -10,7 +10,7 @@ BUNDLE      := web/dist/socket.io.min.js
 # A tool for tests only, so it is pinned here and not in go.mod.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help run build client test lint unit interop tools clean go node
+.PHONY: help run build client test lint unit deploy interop tools clean go node
 
 help: ## show what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ $(BUNDLE): web/package.json web/package-lock.json web/build.mjs | node
 	cd web && npm ci --ignore-scripts && node build.mjs
 	touch $@
 
-test: tools build lint unit interop ## test everything
+test: tools build lint unit deploy interop ## test everything
 
 lint: go client
 	@files=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); [[ -z $$files ]] || { echo "gofmt: not formatted: $$files"; exit 1; }
@@ -39,6 +39,9 @@ unit: go client
 
 interop: build ## test with official clients, Node servers and a browser
 	test/run
+
+deploy: ## check the configurations of the balancer and of Prometheus
+	deploy/check
 
 tools:
 	.ci/tools
