@@ -6,8 +6,12 @@ import (
 	"fmt"
 )
 
-// Decode reads the text message of a packet. It allocates nothing unless it fails.
-func Decode(msg []byte) (Packet, error) {
+// Decode reads the text message of a packet in the default form, within the default limits. It allocates nothing
+// unless it fails.
+func Decode(msg []byte) (Packet, error) { return Limits{}.Decode(msg) }
+
+// Decode is the function Decode within these limits.
+func (l Limits) Decode(msg []byte) (Packet, error) {
 	var p Packet
 	if len(msg) == 0 {
 		return p, fmt.Errorf("%w: empty packet", ErrUnknownType)
@@ -19,7 +23,7 @@ func Decode(msg []byte) (Packet, error) {
 	rest := msg[1:]
 	var err error
 	if p.Type == BinaryEvent || p.Type == BinaryAck {
-		if p.Attachments, rest, err = attachments(rest); err != nil {
+		if p.Attachments, rest, err = attachments(rest, l.attachments()); err != nil {
 			return p, err
 		}
 	}
@@ -52,11 +56,11 @@ func Decode(msg []byte) (Packet, error) {
 	return p, nil
 }
 
-func attachments(b []byte) (n int, rest []byte, err error) {
+func attachments(b []byte, limit int) (n int, rest []byte, err error) {
 	i := 0
 	for ; i < len(b) && isDigit(b[i]); i++ {
-		if n = n*10 + int(b[i]-'0'); n > MaxAttachments {
-			return 0, nil, ErrTooManyAttachments
+		if n = n*10 + int(b[i]-'0'); n > limit {
+			return 0, nil, fmt.Errorf("%w: %d or more, limit %d", ErrTooManyAttachments, n, limit)
 		}
 	}
 	if i == len(b) || b[i] != '-' || n == 0 {

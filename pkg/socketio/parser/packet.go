@@ -1,7 +1,8 @@
-// Package parser reads and writes Socket.IO protocol 5 packets in the default text form: functions on bytes
-// without I/O, state or allocation.
+// Package parser reads and writes Socket.IO packets.
 //
-// A packet is one text message, followed by as many binary messages as it has attachments.
+// In the default form a packet is one text message, followed by as many binary messages as it has attachments:
+// Decode and AppendHeader are functions on bytes without I/O, state or allocation. Parser is the contract of every
+// wire format; Default and Msgpack implement it, and a server's users may bring their own.
 package parser
 
 import (
@@ -33,20 +34,35 @@ func (t Type) String() string {
 	return fmt.Sprintf("Type(%d)", byte(t))
 }
 
+// plain returns the type of the same packet without attachments.
+func (t Type) plain() Type {
+	switch t {
+	case BinaryEvent:
+		return Event
+	case BinaryAck:
+		return Ack
+	}
+	return t
+}
+
 // Packet is a decoded header and the JSON text behind it. Its slices are parts of the decoded message.
 type Packet struct {
 	Type        Type
-	Attachments int    // binary messages that follow
+	Attachments int    // binary values of the packet; in the default form, the binary messages that follow the header
 	Namespace   []byte // empty for the main namespace "/"
 	ID          uint64 // of the acknowledgement, if HasID
 	HasID       bool
-	Data        []byte // JSON text, valid JSON of the shape that Type asks for; empty if absent
+	// Data is JSON text of the shape that Type asks for; empty if absent. {"_placeholder":true,"num":i} stands in the
+	// place of Binary[i]. Without attachments such an object is plain data.
+	Data []byte
+	// Binary are the attachments of a complete packet. Decode, which sees the header alone, leaves it nil.
+	Binary [][]byte
 }
 
 // Limits of one packet.
 const (
-	// MaxAttachments is the limit of Socket.IO parser 4.2.7 on both sides: official clients close the connection
-	// when a packet has more.
+	// MaxAttachments is the default limit, that of Socket.IO parser 4.2.7 on both sides: official clients close the
+	// connection when a packet has more.
 	MaxAttachments = 10
 	// MaxDepth is how deeply arrays and objects may be nested: far beyond what is of use, and what every adapter and
 	// client can take.
@@ -55,11 +71,27 @@ const (
 	MaxID = 1<<53 - 1
 )
 
-// Errors of Decode. The texts of the first ones are those of the JavaScript parser.
+// Limits bounds what a packet may hold. The zero value has the defaults.
+type Limits struct {
+	// MaxAttachments is the number of binary values in one packet; 0 means the constant MaxAttachments. Official
+	// clients accept no more than that from a server, unless they were given another limit too.
+	MaxAttachments int
+}
+
+func (l Limits) attachments() int {
+	if l.MaxAttachments <= 0 {
+		return MaxAttachments
+	}
+	return l.MaxAttachments
+}
+
+// Errors of decoding, wrapped with what was found. The texts of the first ones are those of the JavaScript parser.
 var (
 	ErrUnknownType        = errors.New("unknown packet type")
 	ErrIllegalAttachments = errors.New("illegal attachments")
-	ErrTooManyAttachments = fmt.Errorf("too many attachments: the limit is %d", MaxAttachments)
+	ErrTooManyAttachments = errors.New("too many attachments")
+	ErrPlaintext          = errors.New("got plaintext data when reconstructing a packet")
+	ErrBinary             = errors.New("got binary data when not reconstructing a packet")
 	ErrInvalidPayload     = errors.New("invalid payload")
 	ErrTooDeep            = fmt.Errorf("nested deeper than %d levels", MaxDepth)
 	ErrInvalidID          = errors.New("invalid acknowledgement id")
