@@ -1,4 +1,4 @@
-// Package engineio terminates Engine.IO protocol 4: handshake, sessions, heartbeat, long polling, WebSocket
+// Package engineio terminates Engine.IO, protocols 4 and 3: handshake, sessions, heartbeat, long polling, WebSocket
 // and the upgrade from one to the other. gorilla/websocket appears only here.
 package engineio
 
@@ -7,10 +7,12 @@ import (
 	"net/http"
 	"time"
 
+	"example.com/chorus/internal/frame"
 	"example.com/chorus/internal/outbox"
 )
 
-// Options of an engine. Every field must be set; the public defaults are those of pkg/socketio.
+// Options of an engine. Every field down to Connect must be set but Admit; the public defaults are those of
+// pkg/socketio. Functions may be called by many goroutines at once.
 type Options struct {
 	Path           string        // with slashes at both ends, matched as a prefix of the request's path
 	PingInterval   time.Duration // between a pong (or the opening) and the next ping
@@ -28,6 +30,51 @@ type Options struct {
 	Admit          func(*http.Request) error // asked for each handshake; an error is answered 503 with Retry-After: 1 (see ErrDraining)
 	Connect        func(*Session) Handler    // a session opened; called before the client hears of it
 	Trace          Trace
+
+	AllowEIO3 bool // protocol 3, which clients of Socket.IO 2 speak
+
+	// AllowRequest is asked for each handshake after Admit and CheckOrigin. An error refuses it with code 4; the
+	// client gets the error's text.
+	AllowRequest func(*http.Request) error
+
+	// InitialHeaders may change the headers of a handshake's answer, Headers those of every answer, refusals
+	// among them. What middlewares put into the response writer's header is there, also in an answer 101.
+	InitialHeaders func(http.Header, *http.Request)
+	Headers        func(http.Header, *http.Request)
+
+	ConnectionError func(ConnectionError) // told of each request that is refused with a code of the protocol
+
+	// GenerateID replaces the random part of session ids: 1 to 64 characters of A-Z, a-z, 0-9, "-" and "_". Ids are
+	// secrets, so they must be hard to guess. An error, another character or an id that is in use refuses the
+	// handshake with code 3.
+	GenerateID func(*http.Request) (string, error)
+
+	InitialPacket *frame.Frame // sent right after the open packet
+	Cookie        *http.Cookie // of a polling handshake's answer, with the session id for its value
+
+	HTTPCompression   HTTPCompression
+	PerMessageDeflate *Deflate // nil: WebSockets are not compressed
+}
+
+// HTTPCompression says when polling answers are compressed, with gzip or deflate as the client prefers.
+type HTTPCompression struct {
+	Disabled  bool
+	Threshold int // bytes below which an answer stays as it is; 0 means 1024
+}
+
+// Deflate has the settings of permessage-deflate. There is no context takeover, so that a broadcast is compressed
+// once for all.
+type Deflate struct {
+	Threshold int // bytes below which a message stays as it is; 0 means 1024
+	Level     int // of compress/flate; 0 means 1, the fastest
+}
+
+// ConnectionError tells of a refused request.
+type ConnectionError struct {
+	Request *http.Request
+	Code    int            // of the protocol, 0 to 5
+	Message string         // what the client is told
+	Context map[string]any // particulars by the names of the reference server; code 3 has a "name"
 }
 
 // Trace has functions that the engine calls; nil ones are skipped. They must return quickly.

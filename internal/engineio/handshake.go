@@ -22,9 +22,10 @@ type Handshake struct {
 // can know of it. It returns nil when the engine is closing.
 func (e *Engine) open(r *http.Request, q *query) *Session {
 	s := &Session{
-		engine: e,
-		id:     e.newID(),
-		stripe: e.stripe(),
+		engine:   e,
+		id:       e.newID(),
+		protocol: 4,
+		stripe:   e.stripe(),
 		handshake: &Handshake{
 			Header:     r.Header,
 			URL:        r.RequestURI,

@@ -47,6 +47,7 @@ type Session struct {
 	engine    *Engine
 	stripe    *stripe
 	id        string
+	protocol  int
 	handshake *Handshake
 	handler   Handler
 	opened    time.Duration
@@ -73,6 +74,9 @@ func (s *Session) ID() string { return s.id }
 
 // Transport returns "polling" or "websocket".
 func (s *Session) Transport() string { return transportNames[s.index.Load()] }
+
+// Protocol returns the revision of Engine.IO that the client speaks, 4 or 3.
+func (s *Session) Protocol() int { return s.protocol }
 
 // Handshake returns what the first request said.
 func (s *Session) Handshake() *Handshake { return s.handshake }
