@@ -5,6 +5,7 @@
 package rooms
 
 import (
+	"cmp"
 	"hash/maphash"
 	"runtime"
 	"slices"
@@ -25,6 +26,7 @@ type Index[M any] struct {
 	seed    maphash.Seed
 	stripes [stripeCount]stripe[M]
 	all     *room[M]
+	made    atomic.Uint64
 	seen    sync.Pool // *map[*M]struct{}: receivers of a broadcast to several rooms
 }
 
@@ -37,8 +39,9 @@ type stripe[M any] struct {
 // room keeps its members in chunks. Slots that were left stay empty until the next member takes them or a
 // compaction, which happens only between walks: a walk must not miss a member that moves.
 type room[M any] struct {
-	name  string
-	order sync.Mutex // one broadcast at a time, so that all members see the same order
+	name   string
+	number uint64     // one that was removed and its successor may both be locked: they need an order too
+	order  sync.Mutex // one broadcast at a time, so that all members see the same order
 
 	mu     sync.RWMutex // guards what follows; held for one chunk of a walk
 	chunks []*chunk[M]
@@ -99,7 +102,7 @@ func (x *Index[M]) Join(name string, member *M, entered func()) (m *Membership[M
 			s := x.stripe(name)
 			s.mu.Lock()
 			if r = s.rooms[name]; r == nil {
-				r = &room[M]{name: name}
+				r = &room[M]{name: name, number: x.made.Add(1)}
 				s.rooms[name] = r
 			}
 			s.mu.Unlock()
@@ -223,16 +226,6 @@ func (x *Index[M]) Rooms() int {
 	return n
 }
 
-// Each calls fn for every member of the room. It does not keep to the order of broadcasts.
-func (x *Index[M]) Each(name string, fn func(*M)) {
-	if r := x.lookup(name); r != nil {
-		r.walkAlone(func(m *M, _ int) bool {
-			fn(m)
-			return true
-		})
-	}
-}
-
 // Selection says whom a broadcast reaches.
 type Selection[M any] struct {
 	Rooms  []string      // members of any of these; with Extra empty too: all
@@ -246,20 +239,28 @@ type Selection[M any] struct {
 // they are called from several goroutines.
 func (x *Index[M]) Broadcast(sel Selection[M], fn func(m *M, i int) bool) int {
 	targets := x.targets(sel)
-	for _, r := range targets {
+	excepted := x.named(sel.Except)
+	locked := targets
+	if len(excepted) > 0 { // these must hold still too: a member that a compaction moves could be missed
+		locked = inOrder(slices.Concat(excepted, targets))
+	}
+	for _, r := range locked {
 		r.order.Lock()
 	}
 	defer func() {
-		for _, r := range targets {
+		for _, r := range locked {
 			r.compact()
 			r.order.Unlock()
 		}
 	}()
-	if len(sel.Except) > 0 {
+	if len(excepted) > 0 {
 		left := x.take()
 		defer x.put(left)
-		for _, name := range sel.Except {
-			x.Each(name, func(m *M) { left[m] = struct{}{} })
+		for _, r := range excepted {
+			r.walkAlone(func(m *M, _ int) bool {
+				left[m] = struct{}{}
+				return true
+			})
 		}
 		skip := sel.Skip
 		sel.Skip = func(m *M) bool {
@@ -311,14 +312,25 @@ func (x *Index[M]) targets(sel Selection[M]) []*room[M] {
 	if len(sel.Rooms) == 0 && len(sel.Extra) == 0 {
 		return []*room[M]{x.all}
 	}
-	var list []*room[M]
-	for _, name := range sel.Rooms {
+	return inOrder(x.named(sel.Rooms))
+}
+
+// named returns the rooms that exist.
+func (x *Index[M]) named(names []string) (list []*room[M]) {
+	for _, name := range names {
 		if r := x.lookup(name); r != nil && name != "" {
 			list = append(list, r)
 		}
 	}
+	return list
+}
+
+// inOrder sorts rooms by name and age, and takes out those that are there twice.
+func inOrder[M any](list []*room[M]) []*room[M] {
 	if len(list) > 1 {
-		slices.SortFunc(list, func(a, b *room[M]) int { return strings.Compare(a.name, b.name) })
+		slices.SortFunc(list, func(a, b *room[M]) int {
+			return cmp.Or(strings.Compare(a.name, b.name), cmp.Compare(a.number, b.number))
+		})
 		list = slices.Compact(list)
 	}
 	return list

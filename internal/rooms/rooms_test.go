@@ -148,6 +148,48 @@ func TestStayersMissNothing(t *testing.T) {
 	}
 }
 
+// Members of an excluded room never get the broadcast, whatever moves in that room meanwhile.
+func TestExceptHoldsDuringCompaction(t *testing.T) {
+	const members, guests = 6000, 20_000
+	x := rooms.New[member]()
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range members {
+		m := &member{id: i}
+		x.Join("", m, nil)
+		for range 2 { // holes between the members
+			g, _ := x.Join("out", &member{}, nil)
+			defer x.Leave(g)
+		}
+		x.Join("out", m, nil)
+	}
+	wg.Go(func() {
+		for {
+			var places []*rooms.Membership[member]
+			for range guests {
+				p, _ := x.Join("out", &member{}, nil)
+				places = append(places, p)
+			}
+			for _, p := range places {
+				x.Leave(p)
+			}
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	})
+	for range 100 {
+		if n := x.Broadcast(rooms.Selection[member]{Except: []string{"out"}}, func(*member, int) bool { return true }); n != 0 {
+			t.Errorf("a broadcast reached %d members of the excluded room", n)
+			break
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
+
 // All members of two rooms must see broadcasts to both in one order.
 func TestOrderAcrossRooms(t *testing.T) {
 	x := rooms.New[member]()
