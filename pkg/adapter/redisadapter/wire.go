@@ -1,6 +1,8 @@
 package redisadapter
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -8,7 +10,29 @@ import (
 	"github.com/tinylib/msgp/msgp"
 
 	"example.com/chorus/pkg/adapter"
+	"example.com/chorus/pkg/socketio/parser"
 )
+
+var (
+	// ErrTooDeep is wrapped by the error of a message whose arrays and objects are nested more than 1000 deep.
+	ErrTooDeep = parser.ErrTooDeep
+	// ErrTooManyAttachments is wrapped by the error of a message with more than 10 binary values, which the
+	// official clients would answer by closing the connection.
+	ErrTooManyAttachments = parser.ErrTooManyAttachments
+	// ErrInvalidData is wrapped by the error of a message whose data cannot be encoded: it is no JSON array, has
+	// a placeholder without attachment, or goes beyond one of the limits above.
+	ErrInvalidData = errors.New("invalid data")
+)
+
+// errMalformed is wrapped by the errors of received bytes that are no message.
+var errMalformed = errors.New("malformed message")
+
+func malformed(err error) error {
+	return fmt.Errorf("%w: %w", errMalformed, err)
+}
+
+// limits bound a message in both directions: the receivers of every node must be able to take it.
+var limits parser.Limits
 
 // One broadcast on the wire is the MessagePack array [uid, packet, opts] of @socket.io/redis-adapter 8:
 //
@@ -18,19 +42,12 @@ import (
 //
 // Chorus adds a fourth element, which Node does not look at: {t: microseconds since 1970 when it was emitted}.
 
-// packetEvent and packetBinaryEvent are packet types of the Socket.IO protocol 5. Node sends the first one for
-// binary data too, older emitters the second.
-const (
-	packetEvent       = 2
-	packetBinaryEvent = 5
-)
-
 const uidLength = 6
 
 // appendMessage appends m as it is published.
 func appendMessage(dst []byte, uid, namespace string, m *adapter.Message) ([]byte, error) {
-	if len(m.Packet.Attachments) > maxAttachments {
-		return dst, fmt.Errorf("%w: %d, limit %d", ErrTooManyAttachments, len(m.Packet.Attachments), maxAttachments)
+	if first := bytes.TrimLeft(m.Packet.Data, " \t\r\n"); len(first) == 0 || first[0] != '[' {
+		return dst, fmt.Errorf("%w: not an array", ErrInvalidData)
 	}
 	elements := uint32(4)
 	if m.Sent.IsZero() {
@@ -41,11 +58,11 @@ func appendMessage(dst []byte, uid, namespace string, m *adapter.Message) ([]byt
 
 	out = msgp.AppendMapHeader(out, 3)
 	out = msgp.AppendString(out, "type")
-	out = msgp.AppendUint64(out, packetEvent)
+	out = msgp.AppendUint8(out, byte(parser.Event))
 	out = msgp.AppendString(out, "data")
-	out, err := appendPacked(out, m.Packet.Data, m.Packet.Attachments)
+	out, err := limits.AppendMsgpack(out, m.Packet.Data, m.Packet.Attachments)
 	if err != nil {
-		return dst, err
+		return dst, fmt.Errorf("%w: %w", ErrInvalidData, err)
 	}
 	out = msgp.AppendString(out, "nsp")
 	out = msgp.AppendString(out, namespace)
@@ -136,7 +153,7 @@ func anyRoom(rooms []string, hasRoom func(string) bool) bool {
 // readPacket reads {type, data, nsp} and reports whether it is for the namespace.
 func readPacket(b []byte, namespace string, m *adapter.Message) (bool, error) {
 	var data []byte
-	nsp, typ := "/", int64(packetEvent)
+	nsp, typ := "/", int64(parser.Event)
 	_, err := readMap(b, func(key, b []byte) (rest []byte, err error) {
 		switch string(key) {
 		case "type":
@@ -154,7 +171,8 @@ func readPacket(b []byte, namespace string, m *adapter.Message) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if typ != packetEvent && typ != packetBinaryEvent {
+	// Node sends EVENT for binary data too, older emitters BINARY_EVENT.
+	if typ != int64(parser.Event) && typ != int64(parser.BinaryEvent) {
 		return false, fmt.Errorf("%w: packet type %d", errMalformed, typ)
 	}
 	if nsp != namespace {
@@ -163,11 +181,11 @@ func readPacket(b []byte, namespace string, m *adapter.Message) (bool, error) {
 	if err := checkEvent(data); err != nil {
 		return false, err
 	}
-	u := unpacker{in: data, out: make([]byte, 0, len(b)+len(b)/4)}
-	if err := u.value(0); err != nil {
-		return false, err
+	text, attachments, _, err := limits.AppendJSON(make([]byte, 0, len(b)+len(b)/4), data)
+	if err != nil {
+		return false, malformed(err)
 	}
-	m.Packet = adapter.Packet{Data: u.out, Attachments: u.attachments}
+	m.Packet = adapter.Packet{Data: text, Attachments: attachments}
 	return true, nil
 }
 
@@ -189,8 +207,7 @@ func checkEvent(data []byte) error {
 		if err != nil {
 			return malformed(err)
 		}
-		switch string(name) {
-		case "connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener":
+		if parser.Reserved(string(name)) {
 			return fmt.Errorf("%w: reserved event %q", errMalformed, name)
 		}
 		return nil
@@ -275,14 +292,7 @@ func readStrings(b []byte) ([]string, []byte, error) {
 	list := make([]string, 0, min(n, 64))
 	for range n {
 		var s string
-		if msgp.NextType(b) == msgp.StrType {
-			s, b, err = msgp.ReadStringBytes(b)
-		} else {
-			u := unpacker{in: b}
-			err = u.scalar(msgp.NextType(b))
-			s, b = string(u.out), u.in
-		}
-		if err != nil {
+		if s, b, err = readRoom(b); err != nil {
 			return nil, nil, err
 		}
 		list = append(list, s)
@@ -290,26 +300,23 @@ func readStrings(b []byte) ([]string, []byte, error) {
 	return list, b, nil
 }
 
-// skip steps over one value. It does not recurse, however deep the value is.
-func skip(b []byte) ([]byte, error) {
-	for pending := uint64(1); pending > 0; pending-- {
-		var n uint32
-		var err error
-		switch msgp.NextType(b) {
-		case msgp.ArrayType:
-			n, b, err = msgp.ReadArrayHeaderBytes(b)
-			pending += uint64(n)
-		case msgp.MapType:
-			n, b, err = msgp.ReadMapHeaderBytes(b)
-			pending += 2 * uint64(n)
-		default:
-			b, err = msgp.Skip(b)
-		}
-		if err != nil {
-			return nil, malformed(err)
-		}
+func readRoom(b []byte) (string, []byte, error) {
+	switch msgp.NextType(b) {
+	case msgp.StrType:
+		return msgp.ReadStringBytes(b)
+	case msgp.IntType, msgp.UintType, msgp.Float32Type, msgp.Float64Type, msgp.BoolType, msgp.NilType:
+		text, _, rest, err := limits.AppendJSON(nil, b)
+		return string(text), rest, err
 	}
-	return b, nil
+	return "", nil, errors.New("room of another type than a string")
+}
+
+func skip(b []byte) ([]byte, error) {
+	rest, err := parser.SkipMsgpack(b)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	return rest, nil
 }
 
 // channels are the names of the channels of one namespace.

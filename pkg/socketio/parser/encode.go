@@ -2,7 +2,10 @@ package parser
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"strconv"
+	"unicode/utf8"
 )
 
 // AppendHeader appends everything that stands before the JSON: type, attachments, namespace and id. The
@@ -32,34 +35,50 @@ func AppendHeader(dst []byte, t Type, attachments int, namespace string, id uint
 }
 
 // AppendString appends s as JSON as JavaScript writes it: without HTML escapes. Bytes that are not UTF-8
-// become U+FFFD.
-func AppendString(dst []byte, s string) []byte {
+// become U+FFFD: a WebSocket text message must not hold any.
+func AppendString(dst []byte, s string) []byte { return appendString(dst, s) }
+
+func appendString[S string | []byte](dst []byte, s S) []byte {
 	const hex = "0123456789abcdef"
 	dst = append(dst, '"')
-	for _, r := range s {
-		switch {
-		case r == '"' || r == '\\':
-			dst = append(dst, '\\', byte(r))
-		case r == '\n':
-			dst = append(dst, '\\', 'n')
-		case r == '\r':
-			dst = append(dst, '\\', 'r')
-		case r == '\t':
-			dst = append(dst, '\\', 't')
-		case r < ' ':
-			dst = append(dst, '\\', 'u', '0', '0', hex[r>>4], hex[r&15])
-		default:
-			dst = appendRune(dst, r)
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			r, n := decodeRune(s[i:])
+			if r == utf8.RuneError && n == 1 {
+				dst = append(append(dst, s[start:i]...), "\ufffd"...)
+				start = i + 1
+			}
+			i += n
+			continue
 		}
+		if c >= ' ' && c != '"' && c != '\\' {
+			i++
+			continue
+		}
+		dst = append(dst, s[start:i]...)
+		switch c {
+		case '"', '\\':
+			dst = append(dst, '\\', c)
+		case '\n':
+			dst = append(dst, '\\', 'n')
+		case '\r':
+			dst = append(dst, '\\', 'r')
+		case '\t':
+			dst = append(dst, '\\', 't')
+		default:
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		}
+		i++
+		start = i
 	}
-	return append(dst, '"')
+	return append(append(dst, s[start:]...), '"')
 }
 
-func appendRune(dst []byte, r rune) []byte {
-	if r < 0x80 {
-		return append(dst, byte(r))
-	}
-	return append(dst, string(r)...)
+func decodeRune[S string | []byte](s S) (rune, int) {
+	var first [utf8.UTFMax]byte
+	return utf8.DecodeRune(first[:copy(first[:], s)])
 }
 
 // A placeholder stands for a binary value: exactly this, with the attachment's number.
@@ -142,4 +161,54 @@ func placeholder(b []byte, i int) (num, end int, ok bool) {
 		return 0, 0, false
 	}
 	return num, i + 1, true
+}
+
+// CheckPlaceholders refuses, in the valid JSON of a packet with attachments, what official clients answer by closing
+// their connection, should it be relayed to them: objects with a key "_placeholder" that stand for none of the
+// attachments. It also refuses more placeholders than attachments: no encoder writes a number twice, and a receiver
+// that fills in copies would multiply one attachment by the length of the text. The error is ErrIllegalAttachments.
+func CheckPlaceholders(data []byte, attachments int) error {
+	seen := 0
+	for i := 0; i < len(data); {
+		switch data[i] {
+		case '"':
+			end := skipString(data, i)
+			if isKey(data, end) && saysPlaceholder(data[i:end]) {
+				return fmt.Errorf("%w: malformed placeholder", ErrIllegalAttachments)
+			}
+			i = end
+		case '{':
+			num, end, ok := placeholder(data, i)
+			if !ok {
+				i++
+				continue
+			}
+			if num >= attachments {
+				return fmt.Errorf("%w: number %d of %d", ErrIllegalAttachments, num, attachments)
+			}
+			if seen++; seen > attachments {
+				return fmt.Errorf("%w: more placeholders than the %d attachments", ErrIllegalAttachments, attachments)
+			}
+			i = end
+		default:
+			i++
+		}
+	}
+	return nil
+}
+
+// isKey reports whether the string that ends at end is the key of an object.
+func isKey(data []byte, end int) bool {
+	end = space(data, end)
+	return end < len(data) && data[end] == ':'
+}
+
+// saysPlaceholder reports whether a string is "_placeholder", also in an escaped form.
+func saysPlaceholder(text []byte) bool {
+	if bytes.IndexByte(text, '\\') < 0 {
+		return bytes.Equal(text, keyPlaceholder)
+	}
+	const longest = len(`"_placeholder"`) * len(`\u0000`)
+	var s string
+	return len(text) <= longest && json.Unmarshal(text, &s) == nil && s == "_placeholder"
 }

@@ -96,6 +96,8 @@ var (
 	ErrTooDeep            = fmt.Errorf("nested deeper than %d levels", MaxDepth)
 	ErrInvalidID          = errors.New("invalid acknowledgement id")
 	ErrReservedEvent      = errors.New("reserved event name")
+	ErrMalformed          = errors.New("malformed MessagePack")
+	ErrInvalidNamespace   = errors.New("invalid namespace")
 )
 
 // Reserved reports whether an application may not emit an event of this name (protocol section 1).

@@ -1,7 +1,6 @@
-package redisadapter
+package parser
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -12,46 +11,20 @@ import (
 	"github.com/tinylib/msgp/msgp"
 )
 
-// maxDepth is how deeply arrays and objects may be nested in a message, in both directions.
-const maxDepth = 1000
-
-// maxAttachments is what the decoders of the official clients accept in one packet.
-const maxAttachments = 10
-
-var (
-	// ErrTooDeep is wrapped by the error of a message whose arrays and objects are nested more than 1000 deep.
-	ErrTooDeep = errors.New("nested too deeply")
-	// ErrTooManyAttachments is wrapped by the error of a message with more than 10 binary values, which the
-	// official clients would answer by closing the connection.
-	ErrTooManyAttachments = errors.New("too many attachments")
-	// ErrInvalidData is wrapped by the error of a message whose data is no JSON array, or has a placeholder
-	// without attachment.
-	ErrInvalidData = errors.New("invalid data")
-)
-
-// packer turns JSON text into MessagePack without a tree of values in between. MessagePack says the length of
-// an array in front of it, so a first pass counts elements and a second writes.
-type packer struct {
-	src         []byte
-	pos         int
-	out         []byte
-	attachments [][]byte
-	packed      int      // attachments written
-	counts      []uint32 // elements of each container, in the order of opening
-	next        int      // container that opens next
-	open        []int    // of the first pass: containers that are open
-	text        []byte   // a string with its escapes resolved
-}
-
-var packers = sync.Pool{New: func() any { return new(packer) }}
-
-// appendPacked appends the JSON array src as MessagePack. Placeholders become the attachments they stand for.
-func appendPacked(dst, src []byte, attachments [][]byte) ([]byte, error) {
+// AppendMsgpack appends the JSON value text as MessagePack, as JavaScript's encoders write it: integers in their
+// smallest form, all other numbers as float64, too large ones as nil. Placeholders become the binary values that
+// they stand for; without binary values they are plain data. On an error, which wraps ErrInvalidPayload, ErrTooDeep,
+// ErrTooManyAttachments or ErrIllegalAttachments, dst is returned as it was. It allocates nothing when dst is large
+// enough, unless text is large or far from UTF-8.
+func (l Limits) AppendMsgpack(dst, text []byte, binary [][]byte) ([]byte, error) {
+	if limit := l.attachments(); len(binary) > limit {
+		return dst, fmt.Errorf("%w: %d, limit %d", ErrTooManyAttachments, len(binary), limit)
+	}
 	p := packers.Get().(*packer)
-	p.src, p.pos, p.out, p.attachments, p.packed, p.next = src, 0, dst, attachments, 0, 0
+	p.src, p.pos, p.out, p.binary, p.packed, p.next = text, 0, dst, binary, 0, 0
 	err := p.document()
 	out := p.out
-	p.src, p.out, p.attachments = nil, nil, nil
+	p.src, p.out, p.binary = nil, nil, nil
 	const keep = 64 << 10 // what one huge message grew is not kept for the small ones
 	if cap(p.text) <= keep && cap(p.counts) <= keep/4 {
 		packers.Put(p)
@@ -62,12 +35,25 @@ func appendPacked(dst, src []byte, attachments [][]byte) ([]byte, error) {
 	return out, nil
 }
 
+// packer turns JSON text into MessagePack without a tree of values in between. MessagePack says the length of
+// an array in front of it, so a first pass counts elements and a second writes.
+type packer struct {
+	src    []byte
+	pos    int
+	out    []byte
+	binary [][]byte
+	packed int      // binary values written
+	counts []uint32 // elements of each container, in the order of opening
+	next   int      // container that opens next
+	open   []int    // of the first pass: containers that are open
+	text   []byte   // a string with its escapes resolved
+}
+
+var packers = sync.Pool{New: func() any { return new(packer) }}
+
 func (p *packer) document() error {
 	if err := p.count(); err != nil {
 		return err
-	}
-	if p.space(); p.pos >= len(p.src) || p.src[p.pos] != '[' {
-		return fmt.Errorf("%w: not an array", ErrInvalidData)
 	}
 	if err := p.value(); err != nil {
 		return err
@@ -97,8 +83,8 @@ func (p *packer) count() error {
 				}
 			}
 		case '[', '{':
-			if len(p.open) == maxDepth {
-				return fmt.Errorf("%w: limit %d", ErrTooDeep, maxDepth)
+			if len(p.open) == MaxDepth {
+				return ErrTooDeep
 			}
 			p.open = append(p.open, len(p.counts))
 			p.counts = append(p.counts, 0)
@@ -132,7 +118,7 @@ func (p *packer) value() error {
 			p.out = msgp.AppendStringFromBytes(p.out, s)
 		}
 		return err
-	case c == '-' || c >= '0' && c <= '9':
+	case c == '-' || isDigit(c):
 		return p.number()
 	case p.literal("true"):
 		p.out = msgp.AppendBool(p.out, true)
@@ -197,7 +183,7 @@ func (p *packer) object() error {
 			placeholder = msgp.NextType(p.out[at:]) == msgp.BoolType && p.out[at] == 0xc3
 		case isNumber:
 			number = -1
-			if v, _, err := msgp.ReadInt64Bytes(p.out[at:]); err == nil && v >= 0 && v < int64(len(p.attachments)) {
+			if v, _, err := msgp.ReadInt64Bytes(p.out[at:]); err == nil && v >= 0 && v < int64(len(p.binary)) {
 				number = int(v)
 			}
 		}
@@ -205,18 +191,17 @@ func (p *packer) object() error {
 	if !p.token('}') {
 		return p.syntax()
 	}
-	if !placeholder || len(p.attachments) == 0 {
+	if !placeholder || len(p.binary) == 0 {
 		return nil
 	}
-	if number < 0 {
-		return fmt.Errorf("%w: placeholder without attachment", ErrInvalidData)
+	if number < 0 || n != 2 {
+		return fmt.Errorf("%w: placeholder for none of %d binary values", ErrIllegalAttachments, len(p.binary))
 	}
-	// Every placeholder becomes a binary value of its own, so their number is limited too: many of them for one
-	// attachment would multiply it.
-	if p.packed++; p.packed > maxAttachments {
-		return fmt.Errorf("%w: more than %d placeholders", ErrTooManyAttachments, maxAttachments)
+	// Every placeholder becomes a binary value of its own: many of them for one attachment would multiply it.
+	if p.packed++; p.packed > len(p.binary) {
+		return fmt.Errorf("%w: more placeholders than the %d binary values", ErrIllegalAttachments, len(p.binary))
 	}
-	p.out = msgp.AppendBytes(p.out[:start], p.attachments[number])
+	p.out = msgp.AppendBytes(p.out[:start], p.binary[number])
 	return nil
 }
 
@@ -315,7 +300,7 @@ func (p *packer) hex4() (rune, bool) {
 	var r rune
 	for _, c := range p.src[p.pos : p.pos+4] {
 		switch {
-		case c >= '0' && c <= '9':
+		case isDigit(c):
 			c -= '0'
 		case c|0x20 >= 'a' && c|0x20 <= 'f':
 			c = c | 0x20 - 'a' + 10
@@ -408,7 +393,7 @@ func (p *packer) appendInt(i int64) {
 
 func (p *packer) digits() int {
 	start := p.pos
-	for p.pos < len(p.src) && p.src[p.pos] >= '0' && p.src[p.pos] <= '9' {
+	for p.pos < len(p.src) && isDigit(p.src[p.pos]) {
 		p.pos++
 	}
 	return p.pos - start
@@ -431,17 +416,8 @@ func (p *packer) token(c byte) bool {
 	return true
 }
 
-func (p *packer) space() {
-	for p.pos < len(p.src) {
-		switch p.src[p.pos] {
-		case ' ', '\t', '\n', '\r':
-			p.pos++
-		default:
-			return
-		}
-	}
-}
+func (p *packer) space() { p.pos = space(p.src, p.pos) }
 
 func (p *packer) syntax() error {
-	return fmt.Errorf("%w: JSON syntax at byte %d", ErrInvalidData, p.pos)
+	return fmt.Errorf("%w: JSON syntax at byte %d", ErrInvalidPayload, p.pos)
 }

@@ -1,26 +1,44 @@
-package redisadapter
+package parser
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
 )
 
-// errMalformed is wrapped by the errors of received bytes that are no message.
-var errMalformed = errors.New("malformed message")
+// AppendJSON appends the MessagePack value at the start of b as JSON text, as JavaScript's JSON.stringify would
+// write what notepack.io decodes. A binary value, or an extension that notepack.io 2 makes of an ArrayBuffer, becomes
+// a placeholder; binary holds these values in the order of their numbers, as parts of b. Dates, in the form of either
+// version, become strings; undefined is null in an array and leaves its key out of an object. Invalid UTF-8 becomes
+// U+FFFD. rest is what follows the value.
+//
+// b may be hostile: what is appended is at most 7 times as long as what was read and 40 bytes for each binary value.
+// Errors wrap ErrMalformed, ErrTooDeep, ErrTooManyAttachments, or ErrIllegalAttachments for an object that, beside
+// binary values, looks like a placeholder but is none.
+func (l Limits) AppendJSON(dst, b []byte) (text []byte, binary [][]byte, rest []byte, err error) {
+	u := unpacker{in: b, out: dst, limit: l.attachments()}
+	if err := u.value(0); err != nil {
+		return dst, nil, b, err
+	}
+	if len(u.binary) > 0 {
+		if err := CheckPlaceholders(u.out[len(dst):], len(u.binary)); err != nil {
+			return dst, nil, b, err
+		}
+	}
+	return u.out, u.binary, u.in, nil
+}
 
-// unpacker turns MessagePack into JSON text without a tree of values in between. Its input is hostile: what it
-// allocates is bounded by the length of the input. Attachments are parts of the input.
+// unpacker turns MessagePack into JSON text without a tree of values in between. What it allocates is bounded by
+// the length of the input.
 type unpacker struct {
-	in          []byte
-	out         []byte
-	attachments [][]byte
+	in     []byte
+	out    []byte
+	binary [][]byte // parts of the input
+	limit  int      // of binary values
 }
 
 func (u *unpacker) value(depth int) error {
@@ -78,7 +96,7 @@ func (u *unpacker) scalar(typ msgp.Type) (err error) {
 		v, u.in, err = msgp.ReadFloat64Bytes(u.in)
 		u.out = appendFloat(u.out, v)
 	default:
-		return fmt.Errorf("%w: no MessagePack value", errMalformed)
+		return fmt.Errorf("%w: no MessagePack value", ErrMalformed)
 	}
 	if err != nil {
 		return malformed(err)
@@ -91,8 +109,8 @@ func (u *unpacker) array(depth int) error {
 	if err != nil {
 		return malformed(err)
 	}
-	if depth >= maxDepth {
-		return malformed(ErrTooDeep)
+	if depth >= MaxDepth {
+		return ErrTooDeep
 	}
 	u.in = rest
 	u.out = append(u.out, '[')
@@ -113,18 +131,25 @@ func (u *unpacker) object(depth int) error {
 	if err != nil {
 		return malformed(err)
 	}
-	if depth >= maxDepth {
-		return malformed(ErrTooDeep)
+	if depth >= MaxDepth {
+		return ErrTooDeep
 	}
 	u.in = rest
 	u.out = append(u.out, '{')
-	for i := range n {
-		if i > 0 {
+	empty := true
+	for range n {
+		before := len(u.out)
+		if !empty {
 			u.out = append(u.out, ',')
 		}
 		if err := u.key(); err != nil {
 			return err
 		}
+		if isUndefined(u.in) {
+			u.in, u.out = u.in[3:], u.out[:before]
+			continue
+		}
+		empty = false
 		u.out = append(u.out, ':')
 		if err := u.value(depth + 1); err != nil {
 			return err
@@ -158,13 +183,11 @@ func (u *unpacker) key() error {
 }
 
 func (u *unpacker) attach(b []byte) error {
-	if len(u.attachments) == maxAttachments {
-		return malformed(fmt.Errorf("%w: limit %d", ErrTooManyAttachments, maxAttachments))
+	if len(u.binary) == u.limit {
+		return fmt.Errorf("%w: more than %d", ErrTooManyAttachments, u.limit)
 	}
-	u.out = append(u.out, `{"_placeholder":true,"num":`...)
-	u.out = strconv.AppendInt(u.out, int64(len(u.attachments)), 10)
-	u.out = append(u.out, '}')
-	u.attachments = append(u.attachments, b[:len(b):len(b)])
+	u.out = AppendPlaceholder(u.out, len(u.binary))
+	u.binary = append(u.binary, b[:len(b):len(b)])
 	return nil
 }
 
@@ -175,28 +198,39 @@ const (
 	extNotepack  = 0
 )
 
+// First bytes of extensions whose length tells notepack.io 2 what they are.
+const (
+	leadFixed1 = 0xd4
+	leadFixed8 = 0xd7
+)
+
+// isUndefined reports whether b begins with what notepack.io 2 writes for undefined.
+func isUndefined(b []byte) bool {
+	return len(b) >= 3 && b[0] == leadFixed1 && b[1] == extNotepack
+}
+
 func (u *unpacker) extension() error {
 	typ, data, rest, err := readExtension(u.in)
 	if err != nil {
 		return err
 	}
-	fixed8 := u.in[0] == 0xd7
+	lead := u.in[0]
 	u.in = rest
 	switch {
 	case typ == extTimestamp:
 		t, ok := timestamp(data)
 		if !ok {
-			return fmt.Errorf("%w: timestamp of %d bytes", errMalformed, len(data))
+			return fmt.Errorf("%w: timestamp of %d bytes", ErrMalformed, len(data))
 		}
 		u.out = appendDate(u.out, t)
-	case typ == extNotepack && len(data) == 1:
+	case typ == extNotepack && lead == leadFixed1:
 		u.out = append(u.out, "null"...)
-	case typ == extNotepack && fixed8:
+	case typ == extNotepack && lead == leadFixed8:
 		u.out = appendDate(u.out, time.UnixMilli(int64(binary.BigEndian.Uint64(data))))
 	case typ == extNotepack:
 		return u.attach(data)
 	default:
-		return fmt.Errorf("%w: extension type %d", errMalformed, typ)
+		return fmt.Errorf("%w: extension type %d", ErrMalformed, typ)
 	}
 	return nil
 }
@@ -257,54 +291,21 @@ func appendDate(dst []byte, t time.Time) []byte {
 
 // appendFloat writes a number as JavaScript does, with null for what JSON cannot say.
 func appendFloat(dst []byte, f float64) []byte {
-	if math.IsNaN(f) || math.IsInf(f, 0) {
+	switch abs := math.Abs(f); {
+	case math.IsNaN(f) || math.IsInf(f, 0):
 		return append(dst, "null"...)
-	}
-	if abs := math.Abs(f); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
-		return strconv.AppendFloat(dst, f, 'e', -1, 64)
+	case abs == 0:
+		return append(dst, '0') // also minus zero
+	case abs < 1e-6 || abs >= 1e21:
+		dst = strconv.AppendFloat(dst, f, 'e', -1, 64)
+		if n := len(dst); dst[n-4] == 'e' && dst[n-2] == '0' { // e-07 is e-7
+			dst = append(dst[:n-2], dst[n-1])
+		}
+		return dst
 	}
 	return strconv.AppendFloat(dst, f, 'f', -1, 64)
 }
 
-// appendString writes a JSON string. Invalid UTF-8 becomes U+FFFD: a WebSocket text message must not hold any.
-func appendString(dst, s []byte) []byte {
-	const hex = "0123456789abcdef"
-	dst = append(dst, '"')
-	start := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, n := utf8.DecodeRune(s[i:])
-			if r == utf8.RuneError && n == 1 {
-				dst = append(append(dst, s[start:i]...), "\ufffd"...)
-				start = i + 1
-			}
-			i += n
-			continue
-		}
-		if c >= ' ' && c != '"' && c != '\\' {
-			i++
-			continue
-		}
-		dst = append(dst, s[start:i]...)
-		switch c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\n':
-			dst = append(dst, '\\', 'n')
-		case '\r':
-			dst = append(dst, '\\', 'r')
-		case '\t':
-			dst = append(dst, '\\', 't')
-		default:
-			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-		}
-		i++
-		start = i
-	}
-	return append(append(dst, s[start:]...), '"')
-}
-
 func malformed(err error) error {
-	return fmt.Errorf("%w: %w", errMalformed, err)
+	return fmt.Errorf("%w: %w", ErrMalformed, err)
 }
