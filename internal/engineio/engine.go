@@ -2,8 +2,6 @@ package engineio
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,6 +16,9 @@ import (
 	"example.com/chorus/internal/netloop"
 )
 
+// smallTable is the number of sessions whose table is not worth making smaller.
+const smallTable = 1024
+
 // linger is how long a client that was told to go may take to hang up.
 const linger = 2 * time.Second
 
@@ -25,6 +26,7 @@ const linger = 2 * time.Second
 type Engine struct {
 	options  Options
 	upgrader upgrader
+	squeezer squeezer
 	loop     *netloop.Loop
 	start    time.Time
 	stripes  []stripe // of sessions, by turns
@@ -34,7 +36,8 @@ type Engine struct {
 	live sync.WaitGroup // sessions, and goroutines that work for them
 
 	mu       sync.Mutex
-	sessions map[string]*Session
+	sessions map[string]*Session        // nil under an id that is reserved
+	most     int                        // how many sessions there were since the table was made
 	conns    map[*netloop.Conn]struct{} // of WebSockets and candidates, until their readers end
 	closing  bool                       // nothing may be added to live
 }
@@ -43,6 +46,7 @@ var _ http.Handler = (*Engine)(nil)
 
 // New makes an engine. Close must be called to end its goroutines.
 func New(o Options) *Engine {
+	o.setDefaults()
 	e := &Engine{
 		options:  o,
 		loop:     netloop.New(netloop.Options{WriteTimeout: o.WriteTimeout, Linger: linger}),
@@ -64,7 +68,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	q, s, no := e.verify(r)
 	if no != nil {
-		e.refuse(w, q, no)
+		e.refuse(w, r, q, no)
 		return
 	}
 	switch {
@@ -75,12 +79,12 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case q.upgrade:
 		s.serveUpgrade(w, r, q)
 	case r.Method == http.MethodGet:
-		s.servePoll(w, r)
+		s.servePoll(w, r, q)
 	case r.Method == http.MethodPost:
-		s.servePost(w, r)
+		s.servePost(w, r, q)
 	default:
 		e.totals.rejected("bad_method")
-		w.WriteHeader(http.StatusInternalServerError)
+		e.writeStatus(w, r, http.StatusInternalServerError)
 	}
 }
 
@@ -96,7 +100,9 @@ func (e *Engine) Close(ctx context.Context, reason Reason) error {
 	e.closing = true
 	open := make([]*Session, 0, len(e.sessions))
 	for _, s := range e.sessions {
-		open = append(open, s)
+		if s != nil {
+			open = append(open, s)
+		}
 	}
 	e.mu.Unlock()
 	for _, s := range open {
@@ -145,17 +151,30 @@ func (e *Engine) register(s *Session) bool {
 	}
 	e.live.Add(1)
 	e.sessions[s.id] = s
+	e.most = max(e.most, len(e.sessions))
 	return true
 }
 
 // remove takes a session out of the table, once.
 func (e *Engine) remove(s *Session) {
 	e.mu.Lock()
-	_, ok := e.sessions[s.id]
-	delete(e.sessions, s.id)
+	ok := e.sessions[s.id] == s
+	if ok {
+		delete(e.sessions, s.id)
+		e.shrinkLocked()
+	}
 	e.mu.Unlock()
 	if ok {
 		e.live.Done()
+	}
+}
+
+// shrinkLocked makes the table anew after most of its sessions went: a map keeps the size that it once had.
+func (e *Engine) shrinkLocked() {
+	if n := len(e.sessions); e.most > smallTable && n < e.most/4 {
+		sessions := make(map[string]*Session, n)
+		maps.Copy(sessions, e.sessions)
+		e.sessions, e.most = sessions, n
 	}
 }
 
@@ -200,15 +219,4 @@ func (e *Engine) hangUp() {
 	for _, c := range conns {
 		_ = c.Close()
 	}
-}
-
-// newID returns 20 characters that nobody can guess, behind the node's tag.
-func (e *Engine) newID() string {
-	var b [15]byte
-	rand.Read(b[:]) //nolint:errcheck // never fails
-	id := base64.RawURLEncoding.EncodeToString(b[:])
-	if e.options.RouteTag == "" {
-		return id
-	}
-	return e.options.RouteTag + "_" + id
 }

@@ -3,6 +3,7 @@
 package engineio
 
 import (
+	"compress/flate"
 	"errors"
 	"net/http"
 	"time"
@@ -66,7 +67,7 @@ type HTTPCompression struct {
 // once for all.
 type Deflate struct {
 	Threshold int // bytes below which a message stays as it is; 0 means 1024
-	Level     int // of compress/flate; 0 means 1, the fastest
+	Level     int // of compress/flate, -2 to 9; 0 means 1, the fastest
 }
 
 // ConnectionError tells of a refused request.
@@ -75,6 +76,26 @@ type ConnectionError struct {
 	Code    int            // of the protocol, 0 to 5
 	Message string         // what the client is told
 	Context map[string]any // particulars by the names of the reference server; code 3 has a "name"
+}
+
+// defaultThreshold is the size from which on something is compressed.
+const defaultThreshold = 1024
+
+// setDefaults fills in what compression leaves open.
+func (o *Options) setDefaults() {
+	if o.HTTPCompression.Threshold == 0 {
+		o.HTTPCompression.Threshold = defaultThreshold
+	}
+	if o.PerMessageDeflate != nil {
+		d := *o.PerMessageDeflate
+		if d.Threshold == 0 {
+			d.Threshold = defaultThreshold
+		}
+		if d.Level == 0 {
+			d.Level = flate.BestSpeed
+		}
+		o.PerMessageDeflate = &d
+	}
 }
 
 // Trace has functions that the engine calls; nil ones are skipped. They must return quickly.

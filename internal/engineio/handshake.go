@@ -18,13 +18,14 @@ type Handshake struct {
 	Time       time.Time
 }
 
-// open makes a session whose first packet waits in its outbox, and shows it to the owner before anybody else
+// open makes a session whose first packets wait in its outbox, and shows it to the owner before anybody else
 // can know of it. It returns nil when the engine is closing.
-func (e *Engine) open(r *http.Request, q *query) *Session {
+func (e *Engine) open(r *http.Request, q *query, id string) *Session {
 	s := &Session{
 		engine:   e,
-		id:       e.newID(),
-		protocol: 4,
+		id:       id,
+		protocol: q.protocol,
+		base64:   q.base64,
 		stripe:   e.stripe(),
 		handshake: &Handshake{
 			Header:     r.Header,
@@ -38,6 +39,9 @@ func (e *Engine) open(r *http.Request, q *query) *Session {
 	s.index.Store(uint32(q.index()))
 	s.outbox.Init(&e.options.Outbox, &s.stripe.drops)
 	_ = s.outbox.Push(e.openPacket(s, q), outboxControl)
+	if p := e.options.InitialPacket; p != nil {
+		_ = s.outbox.Push(p, outboxControl)
+	}
 	if !e.register(s) {
 		s.outbox.Close()
 		return nil
@@ -68,23 +72,32 @@ func (e *Engine) openPacket(s *Session, q *query) *frame.Frame {
 }
 
 func (e *Engine) openPolling(w http.ResponseWriter, r *http.Request, q *query) {
-	s := e.open(r, q)
-	if s == nil {
-		e.refuse(w, q, refuseHandshake(ErrDraining))
+	id, no := e.newID(r)
+	if no != nil {
+		e.refuse(w, r, q, no)
 		return
 	}
-	s.servePoll(w, r)
+	defer e.release(id)
+	s := e.open(r, q, id)
+	if s == nil {
+		e.refuse(w, r, q, refuseHandshake(ErrDraining))
+		return
+	}
+	s.servePoll(w, r, q)
 }
 
 func (e *Engine) openWebSocket(w http.ResponseWriter, r *http.Request, q *query) {
-	ws, hijacked := e.upgrader.upgrade(w, r)
-	if ws == nil {
-		if !hijacked {
-			e.refuse(w, q, errRequest)
-		}
+	id, no := e.newID(r)
+	if no != nil {
+		e.refuse(w, r, q, no)
 		return
 	}
-	s := e.open(r, q)
+	defer e.release(id)
+	ws := e.upgrade(w, r, q)
+	if ws == nil {
+		return
+	}
+	s := e.open(r, q, id)
 	if s == nil { // the engine began to close after it had admitted the handshake
 		e.totals.handshake(webSocket, "draining")
 		_ = ws.conn.Close()

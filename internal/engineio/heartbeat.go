@@ -6,22 +6,38 @@ import (
 	"example.com/chorus/internal/frame"
 )
 
-var pingFrame = frame.Packet("2")
+var (
+	pingFrame = frame.Packet("2")
+	pongFrame = frame.Packet("3")
+)
 
 // beat holds the moments at which something becomes due, on the engine's clock; 0 is never. One timer serves
 // them all. It is guarded by Session.mu.
 type beat struct {
 	timer     *time.Timer
 	pingAt    time.Duration // the next ping
-	pongBy    time.Duration // the answer to the last ping
+	pongBy    time.Duration // the answer to the last ping; in protocol 3 the client's next ping
 	resumeBy  time.Duration // the handler reads again; the pong's deadline does not run meanwhile
 	endBy     time.Duration // the transport of a closing session is gone
 	refreshed bool          // the pong's deadline was moved once since the ping
 }
 
+// patience is how long a pong may take, or in protocol 3 the client's next ping.
+func (s *Session) patience() time.Duration {
+	o := &s.engine.options
+	if s.protocol == 3 {
+		return o.PingInterval + o.PingTimeout
+	}
+	return o.PingTimeout
+}
+
 // startBeatLocked starts the heartbeat of a session, or the clock of one that is closing already.
 func (s *Session) startBeatLocked() {
-	s.beat.pingAt = s.engine.now() + s.engine.options.PingInterval
+	if s.protocol == 3 {
+		s.beat.pongBy = s.engine.now() + s.patience()
+	} else {
+		s.beat.pingAt = s.engine.now() + s.engine.options.PingInterval
+	}
 	s.beat.timer = time.AfterFunc(s.engine.options.PingInterval, s.tick)
 	s.armLocked()
 }
@@ -75,7 +91,7 @@ func (s *Session) tick() {
 		s.end(PingTimeout, nil, discard, nil)
 		return
 	case due(b.pingAt):
-		b.pingAt, b.pongBy, b.refreshed = 0, now+s.engine.options.PingTimeout, false
+		b.pingAt, b.pongBy, b.refreshed = 0, now+s.patience(), false
 		// It waits like any packet; there is at most one, so it needs no bound.
 		_ = s.outbox.Push(pingFrame, outboxControl)
 	}
@@ -84,8 +100,8 @@ func (s *Session) tick() {
 }
 
 // heard notes that a packet arrived and says whether the session is open. A pong starts the interval anew; the
-// first other packet while a pong is due moves its deadline once.
-func (s *Session) heard(pong bool) bool {
+// first other packet while a pong is due moves its deadline once. In protocol 3 only a client's ping counts.
+func (s *Session) heard(beat bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != stateOpen {
@@ -93,7 +109,11 @@ func (s *Session) heard(pong bool) bool {
 	}
 	b := &s.beat
 	switch {
-	case pong:
+	case s.protocol == 3:
+		if beat {
+			s.expectPongLocked()
+		}
+	case beat:
 		b.pingAt, b.pongBy = s.engine.now()+s.engine.options.PingInterval, 0
 		s.armLocked()
 	case b.pongBy != 0 && !b.refreshed:
@@ -103,10 +123,10 @@ func (s *Session) heard(pong bool) bool {
 	return true
 }
 
-// expectPongLocked gives a pong that is due the whole timeout again.
+// expectPongLocked gives a pong, or a client's ping, that is due the whole time again.
 func (s *Session) expectPongLocked() {
 	if s.beat.pongBy != 0 {
-		s.beat.pongBy = s.engine.now() + s.engine.options.PingTimeout
+		s.beat.pongBy = s.engine.now() + s.patience()
 	}
 	s.armLocked()
 }

@@ -1,41 +1,77 @@
 package engineio
 
+// typeMessage is the digit of packets that carry a message.
+const typeMessage = '4'
+
 // packet handles one packet of the current transport and says whether to read on. It is called by one
 // goroutine at a time: the one that handles a POST, or the reader of the WebSocket.
 func (s *Session) packet(binary bool, data []byte) bool {
-	if binary {
-		return s.heard(false) && s.message(true, data)
+	decode := decode4
+	if s.protocol == 3 {
+		decode = decode3
 	}
-	if len(data) == 0 {
+	kind, binary, data, ok := decode(binary, data)
+	if !ok {
 		s.end(ParseError, errPacket, flush, nil)
 		return false
 	}
-	switch data[0] {
-	case '4':
-		return s.heard(false) && s.message(false, data[1:])
-	case 'b':
-		decoded, err := decodeBase64(data[1:])
-		if err != nil {
-			break
+	switch kind {
+	case typeMessage:
+		return s.heard(false) && s.message(binary, data)
+	case '2', '3': // a client of protocol 4 answers pings, one of protocol 3 sends them
+		if (kind == '2') != (s.protocol == 3) {
+			s.end(TransportError, errHeartbeat, flush, nil)
+			return false
 		}
-		return s.heard(false) && s.message(true, decoded)
-	case '3':
-		return s.heard(true)
-	case '2':
-		s.end(TransportError, errHeartbeat, flush, nil)
-		return false
+		if !s.heard(true) {
+			return false
+		}
+		if kind == '2' {
+			s.queuePong(pongFrame)
+		}
+		return true
 	case '1':
 		if s.index.Load() == polling {
 			s.end(TransportClose, nil, discard, noopPacket)
 			return false
 		}
-		return s.heard(false)
-	case '0', '5', '6':
-		return s.heard(false)
 	}
-	s.end(ParseError, errPacket, flush, nil)
-	return false
+	return s.heard(false)
 }
+
+// decode4 reads a packet of protocol 4. It changes data.
+func decode4(binary bool, data []byte) (kind byte, _ bool, body []byte, ok bool) {
+	if binary {
+		return typeMessage, true, data, true
+	}
+	if len(data) == 0 {
+		return 0, false, nil, false
+	}
+	if data[0] == 'b' {
+		body, err := decodeBase64(data[1:])
+		return typeMessage, true, body, err == nil
+	}
+	return data[0], false, data[1:], isType(data[0])
+}
+
+// decode3 reads a packet of protocol 3, where binary ones have a type too. It changes data.
+func decode3(binary bool, data []byte) (kind byte, _ bool, body []byte, ok bool) {
+	switch {
+	case len(data) == 0:
+		return 0, false, nil, false
+	case binary:
+		kind = '0' + data[0]
+		return kind, true, data[1:], isType(kind)
+	case data[0] != 'b':
+		return data[0], false, data[1:], isType(data[0])
+	case len(data) == 1:
+		return 0, false, nil, false
+	}
+	body, err := decodeBase64(data[2:])
+	return data[1], true, body, err == nil && isType(data[1])
+}
+
+func isType(c byte) bool { return '0' <= c && c <= '6' }
 
 // message hands one message over and waits while the handler takes no more.
 func (s *Session) message(binary bool, data []byte) bool {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +16,7 @@ var (
 	errPollOverlap = errors.New("engineio: overlap from client: a second GET")
 	errPostOverlap = errors.New("engineio: overlap from client: a second POST")
 	errPollGone    = errors.New("engineio: poll connection closed prematurely")
+	errHook        = errors.New("a function of the application panicked")
 	errContent     = errors.New("engineio: invalid content type of a POST")
 )
 
@@ -24,6 +24,7 @@ var (
 type poll struct {
 	wake chan struct{}
 	noop bool // answer at once; guarded by Session.mu
+	lost bool // no longer the session's: what becomes of it is nobody's concern
 }
 
 // Wake is called by the outbox when there is something to send.
@@ -35,17 +36,17 @@ func (p *poll) Wake() {
 }
 
 // servePoll holds a GET until something can be sent.
-func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
+func (s *Session) servePoll(w http.ResponseWriter, r *http.Request, q *query) {
 	p := &poll{wake: make(chan struct{}, 1)}
 	s.mu.Lock()
 	switch {
 	case s.index.Load() != polling:
 		s.mu.Unlock()
-		s.engine.refuse(w, &query{hasSID: true}, errRequest)
+		s.engine.refuse(w, r, q, s.mismatch(q))
 		return
 	case s.poll != nil:
 		s.mu.Unlock()
-		s.overlap(w, errPollOverlap)
+		s.overlap(w, r, errPollOverlap)
 		return
 	}
 	s.poll = p
@@ -64,27 +65,35 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request) {
 		select {
 		case <-p.wake:
 			if frames, finished, ok := s.answer(p); ok {
-				s.writePoll(w, r, frames, finished)
+				s.writePoll(w, r, q, p, frames, finished)
 				return
 			}
 		case <-r.Context().Done():
-			s.mu.Lock()
-			if s.poll == p {
-				s.poll = nil
-				s.outbox.Detach()
+			if s.leave(p) {
+				s.end(TransportError, errPollGone, discard, nil)
 			}
-			s.mu.Unlock()
-			s.end(TransportError, errPollGone, discard, nil)
 			return
 		}
 	}
 }
 
+// leave makes a poll none of the session's and says whether it was.
+func (s *Session) leave(p *poll) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.poll != p {
+		return false
+	}
+	s.poll = nil
+	s.outbox.Detach()
+	return true
+}
+
 // overlap answers a request of a kind of which another one is under way: a client that does that has lost count.
-func (s *Session) overlap(w http.ResponseWriter, err error) {
+func (s *Session) overlap(w http.ResponseWriter, r *http.Request, err error) {
 	s.engine.totals.rejected("overlap")
 	s.end(TransportError, err, discard, nil)
-	w.WriteHeader(http.StatusBadRequest)
+	s.engine.writeStatus(w, r, http.StatusBadRequest)
 }
 
 // answer takes what a GET is to be answered with; ok is false when there is nothing yet.
@@ -103,6 +112,7 @@ func (s *Session) answer(p *poll) (frames []*frame.Frame, finished, ok bool) {
 		}
 	} else { // an upgrade was committed, or the session was given up
 		frames = []*frame.Frame{closePacket}
+		p.lost = true
 	}
 	if s.poll == p {
 		s.poll = nil
@@ -112,9 +122,19 @@ func (s *Session) answer(p *poll) (frames []*frame.Frame, finished, ok bool) {
 	return frames, finished, true
 }
 
-// writePoll answers a GET.
-func (s *Session) writePoll(w http.ResponseWriter, r *http.Request, frames []*frame.Frame, finished bool) {
-	n, err := s.writePayload(w, r, frames)
+// writePoll answers a GET. A handshake's has some more headers.
+func (s *Session) writePoll(w http.ResponseWriter, r *http.Request, q *query, p *poll, frames []*frame.Frame, finished bool) {
+	n, err := 0, errHook // unless writing comes to its end
+	defer func() { s.answered(p, frames, n, finished, err) }()
+	if !q.hasSID {
+		s.engine.setCookie(w.Header(), s.id)
+		s.engine.initialHeaders(w.Header(), r)
+	}
+	n, err = s.writePayload(w, r, frames)
+}
+
+// answered looks after a GET whose answer was written, or was not.
+func (s *Session) answered(p *poll, frames []*frame.Frame, n int, finished bool, err error) {
 	if err == nil {
 		messages := 0
 		for _, f := range frames {
@@ -133,7 +153,7 @@ func (s *Session) writePoll(w http.ResponseWriter, r *http.Request, frames []*fr
 		s.closedLocked()
 	}
 	s.mu.Unlock()
-	if err != nil {
+	if err != nil && !p.lost {
 		s.end(TransportError, fmt.Errorf("engineio: answer a poll: %w", err), discard, nil)
 	}
 	if finished {
@@ -141,97 +161,99 @@ func (s *Session) writePoll(w http.ResponseWriter, r *http.Request, frames []*fr
 	}
 }
 
-func (s *Session) writePayload(w http.ResponseWriter, r *http.Request, frames []*frame.Frame) (int, error) {
-	size := len(frames) - 1
-	for _, f := range frames {
-		size += f.PollingSize()
-	}
-	setHeaders(w, r, "text/plain; charset=UTF-8", size)
+// writePayload writes the body of a GET's answer and returns how many bytes it had on the wire.
+func (s *Session) writePayload(w http.ResponseWriter, r *http.Request, frames []*frame.Frame) (n int, err error) {
+	body := s.payload(frames)
 	c := http.NewResponseController(w)
 	_ = c.SetWriteDeadline(time.Now().Add(s.engine.options.WriteTimeout))
-	for i, f := range frames {
-		if i > 0 {
-			if _, err := w.Write([]byte{frame.Separator}); err != nil {
-				return 0, err
-			}
-		}
-		if _, err := w.Write(f.Polling()); err != nil {
-			return 0, err
-		}
+	if encoding := s.engine.encoding(r, body, frames); encoding != "" {
+		// The client decides how long writing takes: compressing is done by then.
+		small := s.engine.squeezer.squeeze(encoding, body)
+		defer s.engine.squeezer.free(small)
+		w.Header().Set("Content-Encoding", encoding)
+		setHeaders(w, body.contentType, -1)
+		s.engine.writeStatus(w, r, http.StatusOK)
+		n, err = w.Write(small.Bytes())
+	} else {
+		setHeaders(w, body.contentType, body.size)
+		s.engine.writeStatus(w, r, http.StatusOK)
+		n, err = body.writeTo(w)
+	}
+	if err != nil {
+		return n, err
 	}
 	if err := c.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return 0, err
+		return n, err
 	}
 	_ = c.SetWriteDeadline(time.Time{}) // the connection may serve other handlers
-	return size, nil
-}
-
-// setHeaders sets what every answer 200 of polling has.
-func setHeaders(w http.ResponseWriter, r *http.Request, contentType string, size int) {
-	h := w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(size))
-	h.Set("Cache-Control", "no-store")
-	if ua := r.UserAgent(); strings.Contains(ua, ";MSIE") || strings.Contains(ua, "Trident/") {
-		h.Set("X-XSS-Protection", "0")
-	}
+	return n, nil
 }
 
 // post is a POST that is read or handled.
 type post struct {
 	abort      func() // makes reading fail
+	reading    bool   // there may be more to read; guarded by Session.mu
 	overlapped bool   // guarded by Session.mu
 }
 
 // servePost handles the packets of a POST in their order.
-func (s *Session) servePost(w http.ResponseWriter, r *http.Request) {
+func (s *Session) servePost(w http.ResponseWriter, r *http.Request, q *query) {
 	c := http.NewResponseController(w)
-	p := &post{abort: func() { _ = c.SetReadDeadline(time.Now()) }}
+	p := &post{reading: true, abort: func() { _ = c.SetReadDeadline(time.Now()) }}
 	s.mu.Lock()
 	switch first := s.post; {
 	case s.index.Load() != polling:
 		s.mu.Unlock()
-		s.engine.refuse(w, &query{hasSID: true}, errRequest)
+		s.engine.refuse(w, r, q, s.mismatch(q))
 		return
 	case first != nil:
 		first.overlapped = true
+		first.abort() // its handler cannot return before the unlock
 		s.mu.Unlock()
-		s.overlap(w, errPostOverlap)
-		first.abort()
+		s.overlap(w, r, errPostOverlap)
 		return
 	}
+	// While a POST is under way no pong can come, so a body that takes longer than the heartbeat allows cannot be
+	// of use.
+	_ = c.SetReadDeadline(time.Now().Add(s.engine.options.PingInterval + s.engine.options.PingTimeout))
 	s.post = p
 	s.mu.Unlock()
 
-	status := s.handlePost(c, r)
-
-	s.mu.Lock()
-	s.post = nil
-	s.letCandidateGoOnLocked()
-	overlapped := p.overlapped
-	s.mu.Unlock()
-	switch {
-	case overlapped:
-		panic(http.ErrAbortHandler) // resets the connection
-	case status != http.StatusOK:
-		w.WriteHeader(status)
-	default:
-		setHeaders(w, r, "text/html", 2)
-		_, _ = io.WriteString(w, "ok") // the client is gone, or reads it
+	defer func() { // also when the application panics
+		s.mu.Lock()
+		s.post = nil
+		s.letCandidateGoOnLocked()
+		overlapped := p.overlapped
+		s.mu.Unlock()
+		if overlapped {
+			panic(http.ErrAbortHandler) // resets the connection
+		}
+	}()
+	if status := s.handlePost(c, r, p); status != http.StatusOK {
+		if status == http.StatusBadRequest && r.ProtoMajor == 1 { // the rest of the body is of no use
+			w.Header().Set("Connection", "close")
+		}
+		s.engine.writeStatus(w, r, status)
+		return
 	}
+	setHeaders(w, "text/html", 2)
+	s.engine.writeStatus(w, r, http.StatusOK)
+	_, _ = io.WriteString(w, "ok") // the client is gone, or reads it
 }
 
 // handlePost returns the status of the answer. Malformed packets are answered like others.
-func (s *Session) handlePost(c *http.ResponseController, r *http.Request) int {
-	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/octet-stream") {
+func (s *Session) handlePost(c *http.ResponseController, r *http.Request, p *post) int {
+	octets := strings.HasPrefix(r.Header.Get("Content-Type"), octetStream)
+	if octets && s.protocol != 3 {
 		s.end(TransportError, errContent, discard, nil)
 		return http.StatusBadRequest
 	}
 	buf := buffers.Get().(*[]byte)
 	defer freeBuffer(buf)
-	body, tooLarge, err := s.readPost(c, r, (*buf)[:0])
+	body, tooLarge, err := s.readPost(c, r, p, (*buf)[:0])
 	*buf = body
 	if err != nil {
+		_ = c.SetReadDeadline(time.Now())
 		s.end(TransportError, fmt.Errorf("engineio: data request closed prematurely: %w", err), discard, nil)
 		return http.StatusBadRequest
 	}
@@ -240,27 +262,31 @@ func (s *Session) handlePost(c *http.ResponseController, r *http.Request) int {
 		return http.StatusRequestEntityTooLarge
 	}
 	s.stripe.bytesIn[polling].Add(uint64(len(body)))
-	for packet, valid := range packets(body) {
-		if !valid {
-			s.end(ParseError, errNotUTF8, flush, nil)
+	for packet, err := range s.packets(body, octets) {
+		if err != nil {
+			s.end(ParseError, err, flush, nil)
 			break
 		}
-		if !s.packet(false, packet) {
+		if !s.packet(packet.Binary, packet.Data) {
 			break
 		}
 	}
 	return http.StatusOK
 }
 
-// readPost appends the body to b. While a POST is under way no pong can come, so a body that takes longer than
-// the heartbeat allows cannot be of use.
-func (s *Session) readPost(c *http.ResponseController, r *http.Request, b []byte) (body []byte, tooLarge bool, err error) {
-	o := &s.engine.options
-	if r.ContentLength > int64(o.MaxPayload) {
+// readPost appends the body to b.
+func (s *Session) readPost(c *http.ResponseController, r *http.Request, p *post, b []byte) (body []byte, tooLarge bool, err error) {
+	limit := s.engine.options.MaxPayload
+	if r.ContentLength > int64(limit) {
 		return b, true, nil
 	}
-	_ = c.SetReadDeadline(time.Now().Add(o.PingInterval + o.PingTimeout))
-	body, err = readAll(io.LimitReader(r.Body, int64(o.MaxPayload)+1), b)
+	body, err = readAll(io.LimitReader(r.Body, int64(limit)+1), b)
+	if tooLarge = len(body) > limit; err != nil || tooLarge {
+		return body, tooLarge, err // the deadline is also for the server, which may look for the end of the body
+	}
+	s.mu.Lock()
+	p.reading = false
 	_ = c.SetReadDeadline(time.Time{})
-	return body, len(body) > o.MaxPayload, err
+	s.mu.Unlock()
+	return body, false, nil
 }

@@ -20,7 +20,7 @@ const pollWait = 30 * time.Second
 // Details of closed sessions.
 var (
 	errHandler   = errors.New("engineio: handler takes no messages")
-	errHeartbeat = errors.New("engineio: ping from a client")
+	errHeartbeat = errors.New("engineio: invalid heartbeat direction")
 	errPacket    = errors.New("engineio: malformed packet")
 	errNotUTF8   = errors.New("engineio: text is not UTF-8")
 )
@@ -48,13 +48,14 @@ type Session struct {
 	stripe    *stripe
 	id        string
 	protocol  int
+	base64    bool // polling clients that take no binary messages
 	handshake *Handshake
 	handler   Handler
 	opened    time.Duration
 	outbox    outbox.Outbox
 	index     atomic.Uint32 // the transport
 	resumes   atomic.Uint32 // calls of Resume
-	pongs     atomic.Int32  // WebSocket pongs that wait in the outbox
+	pongs     atomic.Int32  // pongs, of WebSocket or of protocol 3, that wait in the outbox
 
 	mu        sync.Mutex
 	state     state
@@ -103,6 +104,15 @@ func (s *Session) Send(f *frame.Frame, volatile bool) error {
 	return ErrClosed
 }
 
+// SendControl queues a frame of the protocol itself, which is never dropped to make room and needs none: the caller
+// bounds how many there can be.
+func (s *Session) SendControl(f *frame.Frame) error {
+	if s.outbox.Push(f, outboxControl) != nil {
+		return ErrClosed
+	}
+	return nil
+}
+
 // SendWait is Send for one receiver: it waits for room until ctx ends.
 func (s *Session) SendWait(ctx context.Context, f *frame.Frame) error {
 	err := s.outbox.PushWait(ctx, f)
@@ -147,6 +157,9 @@ func (s *Session) end(reason Reason, detail error, how ending, last *frame.Frame
 	if s.resumed != nil {
 		close(s.resumed)
 		s.resumed = nil
+	}
+	if s.post != nil && s.post.reading { // nobody waits for the rest
+		s.post.abort()
 	}
 	gone := s.endTransportLocked(how, last)
 	conn := s.conn
@@ -231,13 +244,9 @@ func (s *Session) shutdown(reason Reason) {
 func (s *Session) abandon() {
 	s.outbox.Close()
 	s.mu.Lock()
-	conn, p := s.conn, s.poll
-	s.poll = nil
+	conn := s.conn
 	s.closedLocked()
 	s.mu.Unlock()
-	if p != nil {
-		p.Wake()
-	}
 	if conn != nil {
 		_ = conn.Close()
 	}
@@ -246,6 +255,9 @@ func (s *Session) abandon() {
 
 func (s *Session) closedLocked() {
 	s.state = stateClosed
+	if s.poll != nil {
+		s.poll.Wake() // finds out
+	}
 	if s.beat.timer != nil {
 		s.beat.timer.Stop()
 	}

@@ -35,11 +35,8 @@ func (c *candidate) stopLocked() {
 // serveUpgrade makes a request for a WebSocket the candidate of its session. When there is one, or nothing to
 // upgrade, it is accepted and closed, which leaves the session alone.
 func (s *Session) serveUpgrade(w http.ResponseWriter, r *http.Request, q *query) {
-	ws, hijacked := s.engine.upgrader.upgrade(w, r)
+	ws := s.engine.upgrade(w, r, q)
 	if ws == nil {
-		if !hijacked {
-			s.engine.refuse(w, q, errRequest)
-		}
 		return
 	}
 	c := &candidate{ws: ws}

@@ -1,9 +1,7 @@
 package engineio
 
 import (
-	"errors"
 	"net/http"
-	"strconv"
 
 	"github.com/gorilla/websocket"
 )
@@ -22,8 +20,10 @@ type query struct {
 	sid       string
 	hasSID    bool
 	transport string
-	revision4 bool
+	protocol  int
 	upgrade   bool // asks to become a WebSocket
+	base64    bool // takes no binary messages
+	jsonp     bool
 }
 
 func parseQuery(r *http.Request) *query {
@@ -33,7 +33,12 @@ func parseQuery(r *http.Request) *query {
 	}
 	q.sid, q.hasSID = q.all["sid"], q.all["sid"] != ""
 	q.transport = q.all["transport"]
-	q.revision4 = q.all["EIO"] == "4"
+	q.protocol = 3 // also of clients that do not say it
+	if q.all["EIO"] == "4" {
+		q.protocol = 4
+	}
+	q.base64 = q.all["b64"] != ""
+	_, q.jsonp = q.all["j"]
 	q.upgrade = websocket.IsWebSocketUpgrade(r)
 	return q
 }
@@ -45,132 +50,82 @@ func (q *query) index() int {
 	return polling
 }
 
-// refusal is an answer that is not the one hoped for.
-type refusal struct {
-	code   int // of the protocol; -1: the server takes no handshakes now
-	text   string
-	result string // Stats.Handshakes
-	reason string // Stats.Rejected
-}
-
-var (
-	errTransport = &refusal{code: 0, text: "Transport unknown", result: "unknown_transport"}
-	errSID       = &refusal{code: 1, text: "Session ID unknown", reason: "unknown_sid"}
-	errMethod    = &refusal{code: 2, text: "Bad handshake method", result: "bad_request", reason: "bad_method"}
-	errRequest   = &refusal{code: 3, text: "Bad request", result: "bad_request"}
-	errForbidden = &refusal{code: 4, text: "Forbidden", result: "forbidden"}
-	errRevision  = &refusal{code: 5, text: "Unsupported protocol version", result: "bad_request"}
-)
-
-func (r *refusal) status() int {
-	switch r.code {
-	case -1:
-		return http.StatusServiceUnavailable
-	case 4:
-		return http.StatusForbidden
-	}
-	return http.StatusBadRequest
-}
-
 // verify checks a request in the order of the reference server: transport, origin, then the session or what a
 // handshake must be.
 func (e *Engine) verify(r *http.Request) (*query, *Session, *refusal) {
 	q := parseQuery(r)
 	if q.transport != "polling" && q.transport != "websocket" ||
 		q.transport == "polling" && !e.options.Polling || q.transport == "websocket" && !e.options.WebSocket {
-		return q, nil, errTransport
+		return q, nil, errTransport.because("transport", q.transport)
 	}
-	if !validHeaderValue(r.Header.Get("Origin")) {
-		return q, nil, errRequest
+	if origin := r.Header.Get("Origin"); !validHeaderValue(origin) {
+		return q, nil, errRequest.because("name", invalidOrigin, "origin", origin)
+	}
+	if q.jsonp && !q.upgrade { // no client that is left asks for scripts; it could not read the answer
+		return q, nil, errRequest.because("name", handshakeError, "jsonp", true)
 	}
 	if q.hasSID {
 		s, no := e.verifySession(q)
-		if no == nil && q.upgrade && !e.options.CheckOrigin(r) {
-			no = errForbidden
+		if no == nil && q.upgrade {
+			no = e.verifyOrigin(r)
 		}
 		return q, s, no
 	}
-	if r.Method != http.MethodGet {
-		return q, nil, errMethod
-	}
-	if (q.transport == "websocket") != q.upgrade {
-		return q, nil, errRequest
-	}
-	if q.upgrade && !e.options.CheckOrigin(r) {
-		return q, nil, errForbidden
-	}
-	if !q.revision4 {
-		return q, nil, errRevision
-	}
-	return q, nil, e.admit(r)
+	return q, nil, e.verifyHandshake(r, q)
 }
 
 func (e *Engine) verifySession(q *query) (*Session, *refusal) {
 	s := e.session(q.sid)
-	switch {
-	case s == nil:
-		return nil, errSID
-	case !q.upgrade && q.transport != s.Transport(),
-		q.upgrade && (q.transport != "websocket" || !e.options.AllowUpgrades),
-		!q.revision4:
-		return nil, errRequest
+	if s == nil {
+		return nil, errSID.because("sid", q.sid)
+	}
+	if !q.upgrade && q.transport != s.Transport() || q.upgrade && (q.transport != "websocket" || !e.options.AllowUpgrades) {
+		return nil, s.mismatch(q)
+	}
+	if q.protocol != s.protocol {
+		return nil, errRequest.because("name", protocolMismatch, "protocol", q.protocol, "previousProtocol", s.protocol)
 	}
 	return s, nil
 }
 
-func (e *Engine) admit(r *http.Request) *refusal {
-	e.mu.Lock()
-	closing := e.closing
-	e.mu.Unlock()
-	if closing {
-		return refuseHandshake(ErrDraining)
+func (s *Session) mismatch(q *query) *refusal {
+	return errMismatch.because("name", transportMismatch, "transport", q.transport, "previousTransport", s.Transport())
+}
+
+// verifyHandshake asks those who cost the least first.
+func (e *Engine) verifyHandshake(r *http.Request, q *query) *refusal {
+	if r.Method != http.MethodGet {
+		return errMethod.because("method", r.Method)
 	}
-	if e.options.Admit == nil {
-		return nil
+	if (q.transport == "websocket") != q.upgrade {
+		return errRequest.because("name", handshakeError)
 	}
-	if err := e.options.Admit(r); err != nil {
-		return refuseHandshake(err)
+	if q.upgrade {
+		if no := e.verifyOrigin(r); no != nil {
+			return no
+		}
+	}
+	if e.options.Admit != nil {
+		if err := e.options.Admit(r); err != nil {
+			return refuseHandshake(err)
+		}
+	}
+	if e.options.AllowRequest != nil {
+		if err := e.options.AllowRequest(r); err != nil {
+			return forbid(err.Error())
+		}
+	}
+	if q.protocol == 3 && !e.options.AllowEIO3 {
+		return errRevision.because("protocol", q.protocol)
 	}
 	return nil
 }
 
-func refuseHandshake(err error) *refusal {
-	result := "limit"
-	if errors.Is(err, ErrDraining) {
-		result = "draining"
+func (e *Engine) verifyOrigin(r *http.Request) *refusal {
+	if e.options.CheckOrigin(r) {
+		return nil
 	}
-	return &refusal{code: -1, text: err.Error(), result: result}
-}
-
-// refuse counts and answers a refused request. Refused upgrades are answered without JSON and with the end of
-// the connection, as the reference server does; every one of them is 400, but for the protocol's own 503.
-func (e *Engine) refuse(w http.ResponseWriter, q *query, no *refusal) {
-	if no.result != "" && !q.hasSID {
-		e.totals.handshake(q.index(), no.result)
-	}
-	if no.reason != "" {
-		e.totals.rejected(no.reason)
-	}
-	h, status, body := w.Header(), no.status(), no.text
-	if no.code < 0 {
-		h.Set("Retry-After", "1")
-	}
-	switch {
-	case q.upgrade:
-		if status == http.StatusForbidden {
-			status = http.StatusBadRequest
-		}
-		h.Set("Connection", "close")
-		h.Set("Content-Type", "text/html")
-	case no.code < 0:
-		h.Set("Content-Type", "text/plain; charset=UTF-8")
-	default:
-		h.Set("Content-Type", "application/json")
-		body = `{"code":` + strconv.Itoa(no.code) + `,"message":"` + no.text + `"}`
-	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	_, _ = w.Write([]byte(body)) // the client is gone, or reads it
+	return errForbidden.because("message", errForbidden.text, "origin", r.Header.Get("Origin"))
 }
 
 // validHeaderValue holds header values to the characters that HTTP allows.

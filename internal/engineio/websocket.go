@@ -2,6 +2,7 @@ package engineio
 
 import (
 	"bufio"
+	"compress/flate"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -44,13 +45,13 @@ var plainClose = frame.Raw([]byte{0x88, 0})
 
 // upgrader turns requests into WebSockets.
 type upgrader struct {
-	gorilla websocket.Upgrader
-	loop    *netloop.Loop
-	limit   int64
+	gorilla   websocket.Upgrader
+	deflating websocket.Upgrader // for clients whose offer of compression is accepted
+	formats   formats
 }
 
 func (u *upgrader) init(e *Engine) {
-	u.loop, u.limit = e.loop, int64(e.options.MaxPayload)
+	u.formats.init(e.options.PerMessageDeflate)
 	u.gorilla = websocket.Upgrader{
 		HandshakeTimeout: e.options.WriteTimeout,
 		ReadBufferSize:   readBuffer,
@@ -58,31 +59,41 @@ func (u *upgrader) init(e *Engine) {
 		CheckOrigin:      func(*http.Request) bool { return true }, // verify asked
 		Error:            func(http.ResponseWriter, *http.Request, int, error) {},
 	}
+	u.deflating = u.gorilla
+	u.deflating.EnableCompression = true
 }
 
-// upgrade answers 101. It returns nil when that failed; hijacked says whether the connection is gone by that.
-func (u *upgrader) upgrade(w http.ResponseWriter, r *http.Request) (ws *socket, hijacked bool) {
-	var header http.Header
+// upgrade answers 101. It returns nil when that failed; the request was answered then, if it could be.
+func (e *Engine) upgrade(w http.ResponseWriter, r *http.Request, q *query) *socket {
+	header := e.switchingHeaders(w, r, !q.hasSID)
 	if offered := websocket.Subprotocols(r); len(offered) > 0 { // browsers insist on an answer
-		header = http.Header{"Sec-Websocket-Protocol": offered[:1]}
+		header["Sec-Websocket-Protocol"] = offered[:1]
 	}
-	h := &hijacker{ResponseWriter: w, loop: u.loop}
-	g, err := u.gorilla.Upgrade(h, r, header)
+	u := &e.upgrader
+	deflated := e.options.PerMessageDeflate != nil && offersDeflate(r.Header)
+	upgrader := &u.gorilla
+	if deflated {
+		upgrader = &u.deflating
+	}
+	h := &hijacker{ResponseWriter: w, loop: e.loop}
+	g, err := upgrader.Upgrade(h, r, header)
 	if err != nil {
 		if h.conn != nil {
 			_ = h.conn.Close()
+		} else {
+			e.refuse(w, r, q, errRequest.because("name", handshakeError, "error", err))
 		}
-		return nil, h.conn != nil
+		return nil
 	}
-	ws = &socket{conn: h.conn, gorilla: g}
+	ws := &socket{conn: h.conn, gorilla: g, limit: e.options.MaxPayload, format: u.formats.of(q, deflated)}
 	ws.conn.Intercept(ws.intercept)
-	g.SetReadLimit(u.limit)
+	g.SetReadLimit(int64(ws.limit))
 	g.SetPingHandler(func(payload string) error {
 		ws.pong(append([]byte{0x8a, byte(len(payload))}, payload...))
 		return nil
 	})
 	ws.pong = func(b []byte) { _ = ws.conn.WriteNow(b) } // a failure shows when reading
-	return ws, true
+	return ws
 }
 
 // hijacker gives gorilla the loop's connection, so that nothing that it writes later passes the queue.
@@ -105,6 +116,8 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 type socket struct {
 	conn      *netloop.Conn
 	gorilla   *websocket.Conn
+	limit     int           // bytes of a message, inflated
+	format    *frame.Format // of what is written
 	pong      func(frame []byte)
 	buf       *[]byte
 	lastWords *frame.Frame // close frame that the last error asks for
@@ -123,8 +136,12 @@ func (ws *socket) next() (binary bool, data []byte, err error) {
 		return false, nil, ws.failed(err)
 	}
 	ws.buf = buffers.Get().(*[]byte)
-	data, err = readAll(r, *ws.buf)
+	// gorilla's limit counts what came, which may inflate to any size.
+	data, err = readAll(io.LimitReader(r, int64(ws.limit)+1), *ws.buf)
 	*ws.buf = data
+	if err == nil && len(data) > ws.limit {
+		err = websocket.ErrReadLimit
+	}
 	if err != nil {
 		ws.release()
 		return false, nil, ws.failed(err)
@@ -141,8 +158,12 @@ func (ws *socket) next() (binary bool, data []byte, err error) {
 }
 
 func (ws *socket) failed(err error) error {
-	if errors.Is(err, websocket.ErrReadLimit) {
+	var corrupt flate.CorruptInputError
+	switch {
+	case errors.Is(err, websocket.ErrReadLimit):
 		ws.lastWords = closeFrame(websocket.CloseMessageTooBig)
+	case errors.As(err, &corrupt), err == io.ErrUnexpectedEOF: // a connection that ends has errors of its own
+		ws.lastWords = closeFrame(websocket.CloseInvalidFramePayloadData)
 	}
 	return err
 }
@@ -210,19 +231,22 @@ func (s *Session) startWebSocket(ws *socket) {
 func (s *Session) takeConnLocked(ws *socket) {
 	s.conn = ws.conn
 	ws.pong = s.pong
-	ws.conn.Start(&s.outbox, func(err error) {
+	ws.conn.Start(&s.outbox, ws.format, func(err error) {
 		s.end(TransportError, err, abort, nil)
 		_ = ws.conn.Close()
 	})
 }
 
-// pong queues a WebSocket pong. Few may wait, since a client that never reads could ask for any number.
-func (s *Session) pong(b []byte) {
+// pong queues a WebSocket pong.
+func (s *Session) pong(b []byte) { s.queuePong(frame.Raw(b)) }
+
+// queuePong queues an answer to a ping. Few may wait, since a client that never reads could ask for any number.
+func (s *Session) queuePong(f *frame.Frame) {
 	if s.pongs.Add(1) > maxPongs {
 		s.pongs.Add(-1)
 		return
 	}
-	_ = s.outbox.Push(frame.Raw(b).WithWritten(func() { s.pongs.Add(-1) }), outboxControl)
+	_ = s.outbox.Push(f.WithWritten(func() { s.pongs.Add(-1) }), outboxControl)
 }
 
 // read is the reader of a WebSocket: messages until it fails, then what is left until the peer hangs up.

@@ -28,12 +28,12 @@ type deflation struct {
 const keepDeflated = 64 << 10
 
 // NewDeflater returns a Deflater that leaves messages of fewer bytes than threshold as they are. The levels are
-// those of compress/flate.
-func NewDeflater(threshold, level int) (*Deflater, error) {
-	if _, err := flate.NewWriter(nil, level); err != nil {
-		return nil, fmt.Errorf("frame: deflate: %w", err)
+// those of compress/flate; it panics for others.
+func NewDeflater(threshold, level int) *Deflater {
+	if level < flate.HuffmanOnly || level > flate.BestCompression {
+		panic(fmt.Sprintf("frame: NewDeflater: level %d, want %d to %d", level, flate.HuffmanOnly, flate.BestCompression))
 	}
-	return &Deflater{threshold: threshold, level: level}, nil
+	return &Deflater{threshold: threshold, level: level}
 }
 
 // deflate lays out the frame's messages, compressed where that makes them smaller.
@@ -54,7 +54,7 @@ func (d *Deflater) append(dst []byte, op byte, data []byte) []byte {
 	z, _ := d.pool.Get().(*deflation)
 	if z == nil {
 		z = new(deflation)
-		z.writer, _ = flate.NewWriter(&z.out, d.level) // NewDeflater tried the level
+		z.writer, _ = flate.NewWriter(&z.out, d.level) // NewDeflater looked at the level
 	}
 	z.out.Reset()
 	z.writer.Reset(&z.out)

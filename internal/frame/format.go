@@ -49,7 +49,14 @@ func (f *Frame) view(kind int, build func() []byte) []byte {
 // Encode returns the frame as bytes for a WebSocket connection; a nil format is that of WebSocket. The caller
 // must not change them.
 func (f *Frame) Encode(format *Format) []byte {
-	if format == nil || f.text == 0 && len(f.parts) == 0 {
+	if format == nil {
+		return f.ws
+	}
+	return f.encode(format)
+}
+
+func (f *Frame) encode(format *Format) []byte {
+	if f.text == 0 && len(f.parts) == 0 { // Raw
 		return f.ws
 	}
 	if format.Deflater != nil && !format.Base64 && !f.uncompressed && len(f.ws) >= format.Deflater.threshold {

@@ -16,6 +16,7 @@ type Conn struct {
 	net.Conn
 	shard  *shard
 	queue  *outbox.Outbox
+	format *frame.Format
 	next   *Conn        // in the shard's list
 	write  func([]byte) // what Write does
 	failed func(error)
@@ -29,10 +30,10 @@ var _ outbox.Consumer = (*Conn)(nil)
 // pass the queue.
 func (c *Conn) Intercept(f func([]byte)) { c.write = f }
 
-// Start makes the connection the consumer of q. failed is called at most once, from a goroutine of the loop,
+// Start makes the connection the consumer of q, whose frames leave in the given format. failed is called at most once, from a goroutine of the loop,
 // when a write failed or timed out. When the last frame of q has left, the connection finishes.
-func (c *Conn) Start(q *outbox.Outbox, failed func(error)) {
-	c.queue, c.failed = q, failed
+func (c *Conn) Start(q *outbox.Outbox, format *frame.Format, failed func(error)) {
+	c.queue, c.format, c.failed = q, format, failed
 	q.Attach(c)
 }
 
@@ -127,11 +128,11 @@ func (c *Conn) drain(rest []byte, fs frames, finished bool) {
 			}
 			rest = nil
 		case 1:
-			rest = fs[0].WebSocket()
+			rest = fs[0].Encode(c.format)
 		default:
 			joined = joined[:0]
 			for _, f := range fs {
-				joined = append(joined, f.WebSocket()...)
+				joined = append(joined, f.Encode(c.format)...)
 			}
 			rest = joined
 		}

@@ -6,7 +6,7 @@ import (
 
 const (
 	turn      = 64 << 10  // bytes of joined frames that one connection may send before the next has its turn
-	arenaSize = 256 << 10 // joined frames of one batch
+	arenaSize = 256 << 10 // joined frames of one batch; a turn fits in any format
 	batchSize = 256       // connections
 	maxFrames = 16 << 10  // frames of one batch
 )
@@ -51,13 +51,13 @@ func (s *shard) collect(c *Conn) {
 	first := len(s.frames)
 	var finished bool
 	s.frames, finished = c.queue.Take(s.frames, turn, (*frame.Frame).Size)
-	b, ok := s.join(s.frames[first:])
+	b, ok := s.join(c.format, s.frames[first:])
 	if !ok { // the arena is full of the connections before
 		mine := append(frames(nil), s.frames[first:]...)
 		s.frames = s.frames[:first]
 		s.send()
 		first, s.frames = 0, append(s.frames, mine...)
-		b, _ = s.join(s.frames)
+		b, _ = s.join(c.format, s.frames)
 	}
 	s.batch = append(s.batch, write{conn: c, b: b, first: first, last: len(s.frames), finished: finished})
 	if len(s.batch) == batchSize || len(s.frames) >= maxFrames {
@@ -66,20 +66,21 @@ func (s *shard) collect(c *Conn) {
 }
 
 // join returns the bytes of frames: those of a single one as they are, those of several from the arena.
-func (s *shard) join(fs frames) (b []byte, ok bool) {
+func (s *shard) join(format *frame.Format, fs frames) (b []byte, ok bool) {
 	if len(fs) < 2 {
 		if len(fs) == 0 {
 			return nil, true
 		}
-		return fs[0].WebSocket(), true
+		return fs[0].Encode(format), true
 	}
 	start := len(s.arena)
 	for _, f := range fs {
-		if len(s.arena)+f.Size() > cap(s.arena) {
+		b := f.Encode(format)
+		if len(s.arena)+len(b) > cap(s.arena) {
 			s.arena = s.arena[:start]
 			return nil, false
 		}
-		s.arena = append(s.arena, f.WebSocket()...)
+		s.arena = append(s.arena, b...)
 	}
 	return s.arena[start:len(s.arena):len(s.arena)], true
 }

@@ -51,7 +51,7 @@ func start(l *Loop, near, far net.Conn) *peer {
 	p := &peer{far: far, failed: make(chan error, 1)}
 	p.outbox.Init(&limits, &p.drops)
 	p.Conn = l.Wrap(near)
-	p.Start(&p.outbox, func(err error) { p.failed <- err })
+	p.Start(&p.outbox, nil, func(err error) { p.failed <- err })
 	return p
 }
 
