@@ -27,6 +27,7 @@ const (
 	humanize   = "github.com/dustin/go-humanize"
 	miniredis  = "github.com/alicebob/miniredis/v2"
 	timeRate   = "golang.org/x/time"
+	rsCORS     = "github.com/rs/cors"
 )
 
 // allowed lists for each package what it may import besides the standard library. The key "a/..." stands for
@@ -34,7 +35,7 @@ const (
 var allowed = map[string][]string{
 	"cmd/node":                 {"internal/node"},
 	"internal/node":            {"pkg/socketio", "pkg/socketio/promsio", "pkg/adapter", "pkg/adapter/redisadapter", "web", goRedis, prometheus, kong, humanize, miniredis},
-	"pkg/socketio":             {"pkg/adapter", "pkg/socketio/parser", "internal/engineio", "internal/outbox", "internal/frame", "internal/rooms", timeRate},
+	"pkg/socketio":             {"pkg/adapter", "pkg/socketio/parser", "internal/engineio", "internal/outbox", "internal/frame", "internal/rooms", timeRate, rsCORS},
 	"pkg/socketio/parser":      {msgp},
 	"pkg/socketio/promsio":     {"pkg/socketio", "pkg/adapter", prometheus},
 	"pkg/adapter":              {"pkg/socketio/parser"},

@@ -76,6 +76,12 @@ type Flags struct {
 	Volatile bool // may be dropped for a receiver that is not ready
 }
 
+// Lone is an optional interface of an Adapter: whether there are no other nodes, so that what this server knows is all
+// there is to know.
+type Lone interface {
+	Lone() bool
+}
+
 // Status is an optional interface of an Adapter: whether its broker can be reached.
 type Status interface {
 	// Ready returns nil when messages can be sent and received: the broker answers and the first subscriptions

@@ -12,6 +12,9 @@ var ErrClosed = errors.New("adapter: closed")
 // NewMemory returns the adapter of a server that is alone: there is nobody to publish to and nothing to hear.
 func NewMemory() Adapter { return new(memory) }
 
+// Lone implements adapter.Lone.
+func (*memory) Lone() bool { return true }
+
 type memory struct{ closed atomic.Bool }
 
 func (a *memory) Join(context.Context, string, Local) (Link, error) {

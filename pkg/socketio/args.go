@@ -20,6 +20,38 @@ type Args struct {
 	reply       *reply
 }
 
+// NewArgs returns values as arguments, written as Socket.Emit writes them: for calling a Handler, or for passing on
+// what was made once.
+func NewArgs(values ...any) (Args, error) {
+	p := takePayload()
+	defer p.release()
+	if err := p.array(nil, values); err != nil {
+		return Args{}, fmt.Errorf("socketio: %w", err)
+	}
+	return Args{elements: bytes.Clone(parser.Elements(p.json)), attachments: p.attachments}, nil
+}
+
+// ParseArgs returns the arguments in data, a JSON array in which placeholders stand for the binary values. Both belong
+// to the Args from then on.
+func ParseArgs(data []byte, binary [][]byte) (Args, error) {
+	if !json.Valid(data) || len(bytes.TrimSpace(data)) == 0 || bytes.TrimSpace(data)[0] != '[' {
+		return Args{}, fmt.Errorf("socketio: parse arguments: %w", parser.ErrInvalidPayload)
+	}
+	if len(binary) > 0 {
+		if err := parser.CheckPlaceholders(data, len(binary)); err != nil {
+			return Args{}, fmt.Errorf("socketio: parse arguments: %w", err)
+		}
+	}
+	return Args{elements: parser.Elements(bytes.TrimSpace(data)), attachments: binary}, nil
+}
+
+// Encode returns the JSON array of the arguments and the binary values that its placeholders refer to.
+func (a Args) Encode() (data []byte, binary [][]byte) {
+	data = append(make([]byte, 0, len(a.elements)+2), '[')
+	data = append(data, a.elements...)
+	return append(data, ']'), a.attachments
+}
+
 // Len returns the number of arguments.
 func (a Args) Len() int { return parser.Count(a.elements) }
 

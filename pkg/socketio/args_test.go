@@ -72,9 +72,10 @@ func TestArgs(t *testing.T) {
 		results <- args.Clone()
 		return nil
 	})
-	p.send(`452-["e",{"name":"f","content":{"_placeholder":true,"num":1}},{"_placeholder":true,"num":0},"x",{"a":[{"_placeholder":true,"num":0},"AQI="]}]`)
+	p.send(`453-["e",{"name":"f","content":{"_placeholder":true,"num":1}},{"_placeholder":true,"num":0},"x",{"a":[{"_placeholder":true,"num":2},"AQI="]}]`)
 	p.sendBinary([]byte{1, 2})
 	p.sendBinary([]byte{3})
+	p.sendBinary([]byte{1, 2})
 	args := receive(t, results)
 	if args.Len() != 4 || args.WantsAck() {
 		t.Fatalf("Len = %d, WantsAck = %t", args.Len(), args.WantsAck())
@@ -157,7 +158,7 @@ func FuzzArgsDecode(f *testing.F) {
 		if err != nil || len(packet.Data) == 0 {
 			return
 		}
-		args := socketio.NewArgs(packet.Data, []byte{1, 2})
+		args := socketio.EventArgs(packet.Data, []byte{1, 2})
 		for i := range args.Len() {
 			var v any
 			if err := args.Raw(i).Decode(&v); err != nil && !errors.Is(err, parser.ErrIllegalAttachments) && !strings.Contains(err.Error(), "json") &&

@@ -21,7 +21,7 @@ func BenchmarkEncode(b *testing.B) {
 	server, _ := start(b, nil)
 	ctx := context.Background()
 	b.Run("raw", func(b *testing.B) {
-		args := socketio.NewArgs([]byte(chatData))
+		args := socketio.EventArgs([]byte(chatData))
 		b.ReportAllocs()
 		for b.Loop() {
 			if err := server.Emit(ctx, "chat message", args); err != nil {
@@ -57,7 +57,7 @@ func BenchmarkEcho(b *testing.B) {
 // payload: nothing per value, nothing per receiver.
 func TestRelayAllocations(t *testing.T) {
 	server, _ := start(t, nil)
-	args := socketio.NewArgs([]byte(chatData))
+	args := socketio.EventArgs([]byte(chatData))
 	ctx := context.Background()
 	n := testing.AllocsPerRun(200, func() {
 		if err := server.Emit(ctx, "chat message", args); err != nil {

@@ -65,9 +65,11 @@ func (x *extractor) extract(v reflect.Value, depth int) (reflect.Value, error) {
 		if v.IsNil() {
 			return v, nil
 		}
-		if v.Type().Elem().Kind() == reflect.Uint8 {
+		if v.Type().Elem().Kind() == reflect.Uint8 && !writesItself(v.Type().Elem()) {
 			x.found = append(x.found, v.Bytes())
-			return reflect.ValueOf(x.token.bytes(len(x.found) - 1)).Convert(v.Type()), nil
+			out := reflect.New(v.Type()).Elem()
+			out.SetBytes(x.token.bytes(len(x.found) - 1))
+			return out, nil
 		}
 		out := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
 		return out, x.extractEach(v, out, depth)
@@ -152,21 +154,28 @@ func holdsBinary(t reflect.Type) bool {
 	return holds
 }
 
+func writesItself(t reflect.Type) bool {
+	for _, m := range []reflect.Type{jsonMarshaler, textMarshaler} {
+		if t.Implements(m) || t.Kind() != reflect.Interface && reflect.PointerTo(t).Implements(m) {
+			return true
+		}
+	}
+	return false
+}
+
 func searchBinary(t reflect.Type, visiting map[reflect.Type]bool) bool {
 	if visiting[t] {
 		return false
 	}
 	visiting[t] = true
-	for _, m := range []reflect.Type{jsonMarshaler, textMarshaler} {
-		if t.Implements(m) || t.Kind() != reflect.Interface && reflect.PointerTo(t).Implements(m) {
-			return false
-		}
+	if writesItself(t) {
+		return false
 	}
 	switch t.Kind() {
 	case reflect.Interface:
 		return true
 	case reflect.Slice:
-		return t.Elem().Kind() == reflect.Uint8 || searchBinary(t.Elem(), visiting)
+		return t.Elem().Kind() == reflect.Uint8 && !writesItself(t.Elem()) || searchBinary(t.Elem(), visiting)
 	case reflect.Array, reflect.Pointer, reflect.Map:
 		return searchBinary(t.Elem(), visiting)
 	case reflect.Struct:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"example.com/chorus/internal/frame"
@@ -16,12 +17,13 @@ import (
 // Broadcast says whom an event goes to. It is a value: every method returns a changed copy, so one may be kept and
 // used again, also concurrently.
 type Broadcast struct {
-	nsp      *Namespace
-	from     *Socket // left out
-	rooms    []string
-	except   []string
-	local    bool
-	volatile bool
+	nsp          *Namespace
+	from         *Socket // left out
+	rooms        []string
+	except       []string
+	local        bool
+	volatile     bool
+	uncompressed bool
 }
 
 // To adds rooms: members of any of them receive the event, once. Without rooms the whole namespace does. A
@@ -52,6 +54,17 @@ func (b Broadcast) Volatile() Broadcast {
 	return b
 }
 
+// Compress says whether the event is compressed where a connection can. The default is that it is.
+func (b Broadcast) Compress(on bool) Broadcast {
+	b.uncompressed = !on
+	return b
+}
+
+// Send emits the event "message".
+func (b Broadcast) Send(ctx context.Context, args ...any) error {
+	return b.Emit(ctx, "message", args...)
+}
+
 // Emit sends the event to every selected client on every node. Clients of this node always get it, at once and in the
 // order in which the room's broadcasts were emitted here. For the other nodes it is queued: Emit waits while that queue
 // is full, at most until ctx ends, and returns the error. Arguments are written as Socket.Emit says.
@@ -72,21 +85,35 @@ func (b Broadcast) emit(ctx context.Context, event string, args []any) error {
 		return err
 	}
 	now := time.Now()
-	f, data := p.packet(parser.Event, b.nsp.name, 0, false)
+	if r := b.nsp.recovery; r != nil {
+		listening, err := r.broadcast(b, p, now)
+		b.nsp.tellOutgoing(ctx, listening, event, p.args())
+		return err
+	}
+	f, data, err := p.packet(b.nsp, parser.Event, 0, false)
+	if err != nil {
+		return err
+	}
 	var m *adapter.Message
-	var err error
 	if !b.local { // before the local delivery, which may occupy the processor for long
 		m = b.message(data, p.attachments, now)
 		err = b.nsp.link.Publish(atOnce, m)
 	}
-	b.nsp.deliver(delivery{
-		frame: f, rooms: b.rooms, except: b.except, from: b.from,
-		volatile: b.volatile, origin: OriginLocal, sent: now,
-	})
-	if errors.Is(err, errMustWait) { // which the clients of this node need not
+	b.nsp.tellOutgoing(ctx, b.nsp.deliver(b.delivery(f, now)), event, p.args())
+	if errors.Is(err, errMustWait) || errors.Is(err, context.Canceled) { // which the clients of this node need not
 		err = b.nsp.link.Publish(ctx, m)
 	}
 	return err
+}
+
+func (b Broadcast) delivery(f *frame.Frame, now time.Time) delivery {
+	if b.uncompressed {
+		f = f.Uncompressed()
+	}
+	return delivery{
+		frame: f, rooms: b.rooms, except: b.except, from: b.from,
+		volatile: b.volatile, origin: OriginLocal, sent: now,
+	}
 }
 
 // atOnce is a context that has ended: Publish does not wait with it.
@@ -136,12 +163,13 @@ type delivery struct {
 	volatile bool
 	origin   string
 	sent     time.Time
+	acks     *collector // nil: none are asked for
 }
 
-func (n *Namespace) deliver(d delivery) {
-	start := time.Now()
+// selection finds the receivers. An own id is a room without being one in the index.
+func (n *Namespace) selection(d delivery) rooms.Selection[Socket] {
 	sel := rooms.Selection[Socket]{Rooms: d.rooms, Except: d.except}
-	for _, name := range d.rooms { // an own id is a room without being one in the index
+	for _, name := range d.rooms {
 		if s := n.sockets.get(name); s != nil {
 			sel.Extra = append(sel.Extra, s)
 		}
@@ -163,8 +191,15 @@ func (n *Namespace) deliver(d delivery) {
 	default:
 		sel.Skip = func(s *Socket) bool { return slices.Contains(left, s) }
 	}
+	return sel
+}
+
+// deliver puts a broadcast into the outboxes of its receivers. It returns those that have handlers of OnAnyOutgoing.
+func (n *Namespace) deliver(d delivery) (listening []*Socket) {
+	start := time.Now()
+	gathered := n.gatherListening()
 	sampled := n.sampled(d)
-	recipients := n.rooms.Broadcast(sel, func(s *Socket, i int) bool {
+	recipients := n.rooms.Broadcast(n.selection(d), func(s *Socket, i int) bool {
 		if !s.receives() {
 			return false
 		}
@@ -172,10 +207,58 @@ func (n *Namespace) deliver(d delivery) {
 		if i == sampled {
 			f = n.timed(d)
 		}
-		return s.conn.session.Send(f, d.volatile) == nil
+		if d.acks != nil {
+			d.acks.expect(s)
+		}
+		if s.conn.session.Send(f, d.volatile) != nil {
+			if d.acks != nil {
+				d.acks.unexpect(s)
+			}
+			return false
+		}
+		gathered.add(s)
+		return true
 	})
 	n.count.broadcast(d, recipients)
 	n.server.traceBroadcast(d.origin, recipients, time.Since(start))
+	return gathered.list()
+}
+
+// gathered are the receivers of a broadcast that have handlers of OnAnyOutgoing, which must not be called inside it.
+// nil gathers nothing.
+type gathered struct {
+	mu      sync.Mutex // large rooms are walked by several goroutines
+	sockets []*Socket
+}
+
+// gatherListening returns nil when no socket has such handlers.
+func (n *Namespace) gatherListening() *gathered {
+	if n.outgoing.Load() == 0 {
+		return nil
+	}
+	return new(gathered)
+}
+
+func (g *gathered) add(s *Socket) {
+	if g == nil || s.outgoing.Load() == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.sockets = append(g.sockets, s)
+}
+
+func (g *gathered) list() []*Socket {
+	if g == nil {
+		return nil
+	}
+	return g.sockets
+}
+
+func (n *Namespace) tellOutgoing(ctx context.Context, listening []*Socket, event string, args Args) {
+	for _, s := range listening {
+		s.tellOutgoing(ctx, event, args)
+	}
 }
 
 // sampled chooses the receiver whose delivery is timed, a different one in each broadcast; -1 is none.
@@ -203,11 +286,19 @@ type local struct{ nsp *Namespace }
 // Deliver implements adapter.Local.
 func (l local) Deliver(m *adapter.Message) {
 	p := payload{json: m.Packet.Data, attachments: m.Packet.Attachments}
-	f, _ := p.packet(parser.Event, l.nsp.name, 0, false)
-	l.nsp.deliver(delivery{
+	f, _, err := p.packet(l.nsp, parser.Event, 0, false)
+	if err != nil {
+		l.nsp.server.options.Logger.Warn("message of another node cannot be written", "namespace", l.nsp.name, "error", err)
+		return
+	}
+	listening := l.nsp.deliver(delivery{
 		frame: f, rooms: m.Rooms, except: m.Except,
 		volatile: m.Flags.Volatile, origin: OriginRemote, sent: m.Sent,
 	})
+	if len(listening) > 0 {
+		name, _ := parser.Split(m.Packet.Data)
+		l.nsp.tellOutgoing(context.Background(), listening, eventName(name), p.args())
+	}
 }
 
 // HasRoom implements adapter.Local.

@@ -2,13 +2,18 @@ package socketio
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"example.com/chorus/internal/engineio"
+	"example.com/chorus/internal/frame"
 	"example.com/chorus/pkg/socketio/parser"
 )
 
@@ -20,31 +25,34 @@ type connection struct {
 	server  *Server
 	session *engineio.Session
 
-	// Of the reader, which never runs twice at once: a packet whose attachments have not all come.
-	partial     *[]byte
-	packet      parser.Packet
-	attachments [][]byte
+	// Of the reader, which never runs twice at once: the decoder of a format other than the default one, and a packet
+	// of the default one whose attachments have not all come.
+	decoder parser.Decoder
+	partial *[]byte
+	packet  parser.Packet
 
 	mu      sync.Mutex
-	sockets []*Socket // a disconnected one stays until its namespace is joined again
+	sockets []*Socket           // a disconnected one stays until its namespace is joined again
+	finding map[string]struct{} // names of namespaces that are being looked for
 	closed  bool
 	joined  bool
 	timer   *time.Timer // of ConnectTimeout
 }
 
 var (
-	errPlaintext  = errors.New("got plaintext data when reconstructing a packet")
-	errBinaryData = errors.New("got binary data when not reconstructing a packet")
-	errNotJoined  = errors.New("packet for a namespace that is not joined")
-	errTwice      = errors.New("CONNECT for a namespace that is joined")
-	errNoConnect  = errors.New("no namespace joined within ConnectTimeout")
-	errPanicked   = errors.New("a handler panicked")
+	errNotJoined = errors.New("packet for a namespace that is not joined")
+	errTwice     = errors.New("CONNECT for a namespace that is joined")
+	errNoConnect = errors.New("no namespace joined within ConnectTimeout")
+	errPanicked  = errors.New("a handler panicked")
+	errTooMany   = fmt.Errorf("too many namespaces on one connection: the limit is %d", maxNamespaces)
 )
 
 func newConnection(server *Server, session *engineio.Session) *connection {
 	c := &connection{server: server, session: session}
+	if other := server.options.Parser; other != nil {
+		c.decoder = other.NewDecoder()
+	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.timer = time.AfterFunc(server.options.ConnectTimeout, func() {
 		c.mu.Lock()
 		late := !c.joined
@@ -54,6 +62,12 @@ func newConnection(server *Server, session *engineio.Session) *connection {
 			session.Close(engineio.ForcedClose, errNoConnect)
 		}
 	})
+	c.mu.Unlock()
+	if session.Protocol() == 3 { // whose clients are in the main namespace without asking
+		if err := c.connect("/", nil); err != nil {
+			c.violation(err)
+		}
+	}
 	return c
 }
 
@@ -68,85 +82,102 @@ func (c *connection) Message(binary bool, data []byte) bool {
 }
 
 func (c *connection) message(binary bool, data []byte) (ok bool, err error) {
-	if binary {
-		if c.partial == nil {
-			return true, errBinaryData
+	switch {
+	case c.decoder != nil:
+		p, err := c.decoder.Add(parser.Chunk{Binary: binary, Data: data})
+		if p == nil || err != nil {
+			return true, err
 		}
-		c.attachments = append(c.attachments, bytes.Clone(data))
-		if len(c.attachments) < c.packet.Attachments {
+		return c.dispatch(*p)
+	case binary:
+		if c.partial == nil {
+			return true, parser.ErrBinary
+		}
+		c.packet.Binary = append(c.packet.Binary, bytes.Clone(data))
+		if len(c.packet.Binary) < c.packet.Attachments {
 			return true, nil
 		}
-		packet, attachments, buf := c.packet, c.attachments, c.partial
-		c.partial, c.packet, c.attachments = nil, parser.Packet{}, nil
-		return c.dispatch(packet, attachments, buf)
+		p := c.packet
+		defer putBuffer(c.partial)
+		c.partial, c.packet = nil, parser.Packet{}
+		return c.dispatch(p)
+	case c.partial != nil:
+		return true, parser.ErrPlaintext
 	}
-	if c.partial != nil {
-		return true, errPlaintext
+	p, err := c.server.limits.Decode(data)
+	if err != nil || p.Attachments == 0 {
+		if err != nil {
+			return true, err
+		}
+		return c.dispatch(p)
 	}
-	packet, err := parser.Decode(data)
-	if err != nil {
+	if err := parser.CheckPlaceholders(p.Data, p.Attachments); err != nil { // before the attachments cost anything
 		return true, err
 	}
-	buf := copyToBuffer(packet.Data)
-	packet.Data = *buf
-	if packet.Attachments > 0 {
-		packet.Namespace = bytes.Clone(packet.Namespace)
-		c.partial, c.packet = buf, packet
-		return true, nil
-	}
-	return c.dispatch(packet, nil, buf)
+	c.partial = copyToBuffer(p.Data)
+	p.Data, p.Namespace = *c.partial, bytes.Clone(p.Namespace)
+	c.packet = p
+	return true, nil
 }
 
-// dispatch handles one complete packet, whose data are in buf.
-func (c *connection) dispatch(p parser.Packet, attachments [][]byte, buf *[]byte) (ok bool, err error) {
-	if p.Type == parser.Event || p.Type == parser.BinaryEvent {
-		s, err := c.socket(p.Namespace)
-		if err != nil {
-			return true, err
-		}
-		if err := checkPlaceholders(p.Data, attachments); err != nil {
-			return true, err
-		}
-		return s.inbox.push(item{kind: itemEvent, buf: buf, packet: p, attachments: attachments}, &s.nsp.server.workers, s.run), nil
-	}
-	defer putBuffer(buf)
+// dispatch handles one complete packet, whose header and text are the caller's.
+func (c *connection) dispatch(p parser.Packet) (ok bool, err error) {
 	switch p.Type {
-	case parser.Connect:
-		return true, c.connect(p)
-	case parser.Disconnect:
+	case parser.Event, parser.BinaryEvent:
 		s, err := c.socket(p.Namespace)
 		if err != nil {
 			return true, err
 		}
-		c.remove(s)
-		s.end(ClientNamespaceDisconnect, nil)
-		return true, nil
+		buf := copyToBuffer(p.Data)
+		p.Data, p.Binary, p.Namespace = *buf, c.own(p.Binary), nil
+		return s.inbox.push(item{kind: itemEvent, buf: buf, packet: p}, &c.server.workers, s.run), nil
 	case parser.Ack, parser.BinaryAck:
 		s, err := c.socket(p.Namespace)
-		if err != nil {
-			return true, err
+		if err == nil && p.HasID {
+			s.acks.resolve(p.ID, Args{elements: bytes.Clone(parser.Elements(p.Data)), attachments: c.own(p.Binary)})
 		}
-		if err := checkPlaceholders(p.Data, attachments); err != nil {
-			return true, err
+		return true, err
+	case parser.Connect:
+		name, auth := string(p.Namespace), bytes.Clone(p.Data)
+		if c.session.Protocol() == 3 {
+			name, auth = splitQuery(name)
 		}
-		if p.HasID {
-			s.acks.resolve(p.ID, Args{elements: bytes.Clone(parser.Elements(p.Data)), attachments: attachments})
+		if name == "" {
+			name = "/"
 		}
-		return true, nil
+		return true, c.connect(name, auth)
+	case parser.Disconnect:
+		s, err := c.socket(p.Namespace)
+		if err == nil {
+			c.remove(s)
+			s.end(ClientNamespaceDisconnect, nil)
+		}
+		return true, err
 	}
 	return true, fmt.Errorf("%s packet from a client", p.Type)
 }
 
-func checkPlaceholders(data []byte, attachments [][]byte) error {
-	if len(attachments) == 0 {
-		return nil
+// own returns attachments that nobody else changes: those of another format's decoder are valid for the call only.
+func (c *connection) own(attachments [][]byte) [][]byte {
+	if c.decoder == nil {
+		return attachments
 	}
-	return parser.Placeholders(data, func(_, _, num int) error {
-		if num >= len(attachments) {
-			return fmt.Errorf("%w: placeholder %d of %d", parser.ErrIllegalAttachments, num, len(attachments))
-		}
-		return nil
-	})
+	return cloneAll(attachments)
+}
+
+// splitQuery takes the name of a namespace of protocol 3 apart: what stands behind ? is what later became auth.
+func splitQuery(name string) (string, []byte) {
+	name, query, found := strings.Cut(name, "?")
+	if !found {
+		return name, nil
+	}
+	values, _ := url.ParseQuery(query) // what cannot be read is left out, as in Node
+	last := make(map[string]string, len(values))
+	for k, v := range values {
+		last[k] = v[len(v)-1]
+	}
+	auth, _ := json.Marshal(last) // strings always can
+	return name, auth
 }
 
 // socket returns the socket of a joined namespace. What a client still sends to one that the server has left
@@ -166,45 +197,93 @@ func (c *connection) socket(name []byte) (*Socket, error) {
 }
 
 // connect answers a CONNECT packet (protocol section "Connection to a namespace").
-func (c *connection) connect(p parser.Packet) error {
-	name := string(p.Namespace)
-	if name == "" {
-		name = "/"
+func (c *connection) connect(name string, auth []byte) error {
+	if n := c.server.lookup(name); n != nil && n.acquire() {
+		return c.join(n, auth)
 	}
-	nsp := c.server.lookup(name)
-	if nsp == nil {
+	c.mu.Lock()
+	_, twice := c.finding[name]
+	full := len(c.finding) >= maxNamespaces
+	if !c.closed && !twice && !full {
+		if c.finding == nil {
+			c.finding = make(map[string]struct{})
+		}
+		c.finding[name] = struct{}{}
+	}
+	closed := c.closed
+	c.mu.Unlock()
+	switch {
+	case closed:
+		return nil
+	case twice:
+		return fmt.Errorf("%w: %.64s", errTwice, name)
+	case full:
+		c.refuse(name, errTooMany)
+		return nil
+	}
+	c.server.workers.start(func() { c.find(name, auth) })
+	return nil
+}
+
+// find looks for a dynamic namespace, which may take an application's function its time.
+func (c *connection) find(name string, auth []byte) {
+	ctx, cancel := context.WithTimeout(context.Background(), c.server.options.ConnectTimeout)
+	defer cancel()
+	n := c.server.acquire(ctx, name, auth)
+	c.mu.Lock()
+	delete(c.finding, name)
+	c.mu.Unlock()
+	if n == nil {
 		c.server.count.unknownNamespaces.Add(1)
 		c.refuse(name, &ConnectError{Message: "Invalid namespace"})
-		return nil
+		return
 	}
-	s := newSocket(nsp, c, p.Data)
+	if err := c.join(n, auth); err != nil {
+		c.violation(err)
+	}
+}
+
+// join makes a socket in an acquired namespace.
+func (c *connection) join(nsp *Namespace, auth []byte) error {
+	s := newSocket(nsp, c, auth)
 	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		return nil
-	}
-	i := slices.IndexFunc(c.sockets, func(old *Socket) bool { return old.nsp == nsp })
+	i := slices.IndexFunc(c.sockets, func(old *Socket) bool { return old.nsp.name == nsp.name })
+	var refusal, err error
 	switch {
+	case c.closed:
+		refusal = ErrDisconnected
 	case i >= 0 && c.sockets[i].state.Load() != stateDisconnected:
-		c.mu.Unlock()
-		return fmt.Errorf("%w: %s", errTwice, name)
+		err = fmt.Errorf("%w: %.64s", errTwice, nsp.name)
 	case i >= 0:
 		c.sockets[i] = s
 	case len(c.sockets) >= maxNamespaces:
-		c.mu.Unlock()
-		c.refuse(name, fmt.Errorf("too many namespaces on one connection: the limit is %d", maxNamespaces))
-		return nil
+		refusal = errTooMany
 	default:
 		c.sockets = append(c.sockets, s)
 	}
 	c.mu.Unlock()
-	s.inbox.push(item{kind: itemConnect}, &s.nsp.server.workers, s.run)
+	if refusal != nil || err != nil {
+		nsp.release()
+		if refusal != nil {
+			c.refuse(nsp.name, refusal)
+		}
+		return err
+	}
+	s.inbox.push(item{kind: itemConnect}, &nsp.server.workers, s.run)
 	return nil
 }
 
 // refuse sends a CONNECT_ERROR; the connection stays open.
 func (c *connection) refuse(nsp string, err error) {
-	_ = c.session.Send(control(parser.ConnectError, nsp, connectErrorJSON(err)), false) // a closed session has nobody to tell
+	c.control(control(c.server, parser.ConnectError, nsp, connectErrorJSON(err, c.session.Protocol())))
+}
+
+// control sends a packet of the protocol itself. Unlike a broadcast it must not be dropped: a client that has no room
+// for it is closed.
+func (c *connection) control(f *frame.Frame) {
+	if errors.Is(c.session.Send(f, false), engineio.ErrDropped) {
+		c.session.Close(engineio.SlowConsumer, ErrSlowConsumer)
+	}
 }
 
 // joinedNamespace ends the wait of ConnectTimeout.

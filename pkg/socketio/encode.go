@@ -52,8 +52,8 @@ func (p *payload) array(event *string, args []any) error {
 		}
 	}
 	p.json = append(p.json, ']')
-	if len(p.attachments) > parser.MaxAttachments {
-		return fmt.Errorf("%w, these are %d", ErrTooManyAttachments, len(p.attachments))
+	if len(p.attachments) > 0 { // plain data that looks like a placeholder would end the connections of all receivers
+		return parser.CheckPlaceholders(p.json, len(p.attachments))
 	}
 	return nil
 }
@@ -166,19 +166,53 @@ func (x *extractor) substitute(p *payload, start int) {
 	p.json = append(p.json, written...)
 }
 
-// packet makes the frame of a packet with the payload as its data, and returns the place of that data in the
-// frame, for the adapter.
-func (p *payload) packet(t parser.Type, nsp string, id uint64, hasID bool) (f *frame.Frame, data []byte) {
-	buf := frame.Begin(len(p.json) + len(nsp) + 24)
+// args returns what was written as the arguments of an event, as listeners see them.
+func (p *payload) args() Args {
+	_, elements := parser.Split(p.json)
+	return Args{elements: elements, attachments: p.attachments}
+}
+
+// packet makes the frame of a packet with the payload as its data, and returns that data for the adapter: JSON that
+// nobody changes.
+func (p *payload) packet(n *Namespace, t parser.Type, id uint64, hasID bool) (f *frame.Frame, data []byte, err error) {
+	if limit := n.server.options.MaxAttachments; len(p.attachments) > limit {
+		return nil, nil, fmt.Errorf("%w: the limit is %d, these are %d", ErrTooManyAttachments, limit, len(p.attachments))
+	}
+	if other := n.server.options.Parser; other != nil {
+		data = bytes.Clone(p.json)
+		f, err = encode(other, parser.Packet{Type: t, Namespace: []byte(n.name), ID: id, HasID: hasID, Data: data, Binary: p.attachments})
+		return f, data, err
+	}
+	buf := frame.Begin(len(p.json) + len(n.name) + 24)
 	buf = append(buf, '4') // Engine.IO message
-	buf = parser.AppendHeader(buf, t, len(p.attachments), nsp, id, hasID)
+	buf = parser.AppendHeader(buf, t, len(p.attachments), n.name, id, hasID)
 	start := len(buf)
 	buf = append(buf, p.json...)
-	return frame.Text(buf, p.attachments...), buf[start:]
+	return frame.Text(buf, p.attachments...), buf[start:], nil
+}
+
+// encode makes the frame of a packet in another wire format.
+func encode(format parser.Parser, p parser.Packet) (*frame.Frame, error) {
+	chunks, err := format.Encode(p)
+	if err != nil {
+		return nil, err
+	}
+	parts := make([]frame.Part, len(chunks))
+	for i, c := range chunks {
+		parts[i] = frame.Part(c)
+	}
+	return frame.Parts(parts...), nil
 }
 
 // control makes the frame of a packet with the given JSON, which may be empty.
-func control(t parser.Type, nsp string, data []byte) *frame.Frame {
+func control(s *Server, t parser.Type, nsp string, data []byte) *frame.Frame {
+	if other := s.options.Parser; other != nil {
+		f, err := encode(other, parser.Packet{Type: t, Namespace: []byte(nsp), Data: data})
+		if err == nil {
+			return f
+		}
+		s.options.Logger.Error("packet cannot be written", "type", t.String(), "error", err)
+	}
 	buf := append(frame.Begin(len(data)+len(nsp)+4), '4')
 	return frame.Text(append(parser.AppendHeader(buf, t, 0, nsp, 0, false), data...))
 }

@@ -13,11 +13,12 @@ var (
 	ErrDropped            = errors.New("volatile message dropped: the client is not ready for it")
 	ErrSlowConsumer       = errors.New("connection closed: its outbox is full")
 	ErrReservedEvent      = errors.New("reserved event name")
-	ErrTooManyAttachments = errors.New("too many binary attachments: official clients accept 10")
+	ErrTooManyAttachments = errors.New("too many binary attachments")
 	ErrTooManyAcks        = errors.New("too many outstanding acknowledgements: the limit is 1024")
 	ErrNoAck              = errors.New("the client asked for no acknowledgement")
 	ErrAcked              = errors.New("acknowledged before")
 	ErrMissingArgument    = errors.New("missing argument")
+	ErrLocalOnly          = errors.New("only possible on this node: use Local, the adapter has no answers of others")
 )
 
 // ConnectError is the refusal of a namespace by a middleware: the client gets Message and, unless it is nil,
@@ -30,6 +31,21 @@ type ConnectError struct {
 // Error returns the message.
 func (e *ConnectError) Error() string { return e.Message }
 
+// MissingAcksError says that not all receivers of a broadcast acknowledged it.
+type MissingAcksError struct {
+	Expected int   // receivers
+	Received int   // acknowledgements
+	Cause    error // why the wait ended: of the context, or ErrDisconnected when the others left
+}
+
+// Error counts.
+func (e *MissingAcksError) Error() string {
+	return fmt.Sprintf("%d of %d acknowledgements: %v", e.Received, e.Expected, e.Cause)
+}
+
+// Unwrap returns the cause.
+func (e *MissingAcksError) Unwrap() error { return e.Cause }
+
 // PanicError is what a handler that panicked is reported with.
 type PanicError struct {
 	Value any
@@ -39,8 +55,9 @@ type PanicError struct {
 // Error describes the value of the panic.
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
-// connectErrorJSON is the payload of a CONNECT_ERROR packet (protocol section "Connection to a namespace").
-func connectErrorJSON(err error) []byte {
+// connectErrorJSON is the payload of a CONNECT_ERROR packet (protocol section "Connection to a namespace"). Protocol 3
+// has the data alone, or the text.
+func connectErrorJSON(err error, protocol int) []byte {
 	payload := struct {
 		Message string `json:"message"`
 		Data    any    `json:"data,omitempty"`
@@ -48,7 +65,13 @@ func connectErrorJSON(err error) []byte {
 	if refusal, ok := errors.AsType[*ConnectError](err); ok {
 		payload.Message, payload.Data = refusal.Message, refusal.Data
 	}
-	out, err := json.Marshal(payload)
+	var value any = payload
+	if protocol == 3 {
+		if value = payload.Data; value == nil {
+			value = payload.Message
+		}
+	}
+	out, err := json.Marshal(value)
 	if err != nil { // Data cannot be written as JSON: the message alone says enough
 		payload.Data = nil
 		out, _ = json.Marshal(payload)

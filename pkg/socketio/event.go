@@ -27,7 +27,7 @@ var (
 	_ Emitter   = (*Namespace)(nil)
 	_ Emitter   = Broadcast{}
 	_ Emitter   = (*Socket)(nil)
-	_ Emitter   = VolatileEmitter{}
+	_ Emitter   = SocketEmitter{}
 )
 
 // Event is the name of an event with one argument, whose type the compiler checks on both sides. T is anything

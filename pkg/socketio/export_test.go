@@ -2,8 +2,8 @@ package socketio
 
 import "example.com/chorus/pkg/socketio/parser"
 
-// NewArgs makes Args of the data of a packet.
-func NewArgs(data []byte, attachments ...[]byte) Args {
+// EventArgs makes Args of the data of an event.
+func EventArgs(data []byte, attachments ...[]byte) Args {
 	_, elements := parser.Split(data)
 	return Args{elements: elements, attachments: attachments}
 }

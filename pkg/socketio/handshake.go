@@ -16,3 +16,11 @@ type Handshake struct {
 	Time       time.Time
 	Auth       json.RawMessage // payload of the CONNECT packet for this namespace, a JSON object; nil if absent
 }
+
+// DecodeAuth decodes Auth as encoding/json does. Without one, dst stays as it is.
+func (h Handshake) DecodeAuth(dst any) error {
+	if len(h.Auth) == 0 {
+		return nil
+	}
+	return json.Unmarshal(h.Auth, dst)
+}

@@ -14,12 +14,10 @@ const (
 
 // item is one thing that happens to a socket: its connection, a received event, its end.
 type item struct {
-	kind        itemKind
-	buf         *[]byte // owner of the packet's bytes
-	packet      parser.Packet
-	attachments [][]byte
-	reason      Reason
-	detail      error
+	kind   itemKind
+	buf    *[]byte // owner of the packet's text
+	packet parser.Packet
+	reason Reason
 }
 
 type itemKind uint8
@@ -86,7 +84,7 @@ func (b *inbox) next() (it item, resume, ok bool) {
 
 func (it *item) size() int {
 	n := len(it.packet.Data)
-	for _, a := range it.attachments {
+	for _, a := range it.packet.Binary {
 		n += len(a)
 	}
 	return n

@@ -1,16 +1,17 @@
 package socketio
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"example.com/chorus/internal/engineio"
 	"example.com/chorus/internal/rooms"
 	"example.com/chorus/pkg/adapter"
 	"example.com/chorus/pkg/socketio/parser"
@@ -19,32 +20,36 @@ import (
 // Namespace is one channel of communication, which clients join with a CONNECT packet. All methods are safe for
 // concurrent use. Middlewares and handlers apply to clients and events that come after they were added.
 type Namespace struct {
-	name    string
-	server  *Server
-	link    adapter.Link
-	rooms   *rooms.Index[Socket]
-	sockets socketTable
-	ackID   atomic.Uint64
-	sample  atomic.Uint64
-	count   namespaceCounters
+	router
 
-	mu     sync.Mutex             // for writers of table
-	routes atomic.Pointer[routes] // replaced, never changed
+	name     string
+	number   uint64 // namespaces that were made before, and this one
+	server   *Server
+	link     adapter.Link
+	rooms    *rooms.Index[Socket]
+	sockets  socketTable
+	recovery *recovery // nil: sessions are not kept
+	ackID    atomic.Uint64
+	sample   atomic.Uint64
+	outgoing atomic.Int64 // sockets with handlers of OnAnyOutgoing
+	count    namespaceCounters
+
+	use struct {
+		mu      sync.Mutex
+		sockets int  // connecting and connected
+		closed  bool // a child that was removed
+	}
+	parent *ParentNamespace // nil: not a child
 }
 
-// routes are what an application registered.
-type routes struct {
-	middlewares   []func(context.Context, *Socket) error
-	connect       []func(context.Context, *Socket) error
-	disconnecting []func(context.Context, *Socket, Reason)
-	disconnect    []func(context.Context, *Socket, Reason)
-	failed        []func(context.Context, *Socket, error)
-	events        map[string]Handler
-}
-
-func newNamespace(server *Server, name string) (*Namespace, error) {
-	n := &Namespace{name: name, server: server, rooms: rooms.New[Socket]()}
-	n.routes.Store(&routes{})
+func newNamespace(server *Server, name string, parent *ParentNamespace) (*Namespace, error) {
+	n := &Namespace{name: name, server: server, parent: parent, rooms: rooms.New[Socket]()}
+	if parent != nil {
+		n.table.Store(parent.routes())
+	}
+	if r := server.options.Recovery; r != nil {
+		n.recovery = newRecovery(n, *r)
+	}
 	var err error
 	n.link, err = server.options.Adapter.Join(context.Background(), name, local{n})
 	if err != nil {
@@ -66,69 +71,19 @@ func (n *Namespace) Name() string { return n.name }
 // Len returns the number of sockets in the namespace on this node.
 func (n *Namespace) Len() int { return n.rooms.Len("") }
 
-func (n *Namespace) update(change func(*routes)) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	next := *n.routes.Load()
-	change(&next)
-	n.routes.Store(&next)
-}
-
-// add returns a longer copy of list.
-func add[T any](list []T, v T) []T { return append(list[:len(list):len(list)], v) }
-
-// Use adds a middleware, which decides whether a client may join. Middlewares run in the order in which they were
-// added; the first error refuses the client with a CONNECT_ERROR (see ConnectError). They may join rooms, emit and
-// wait; the client is not in the namespace yet.
-func (n *Namespace) Use(m func(ctx context.Context, s *Socket) error) {
-	n.update(func(r *routes) { r.middlewares = add(r.middlewares, m) })
-}
-
-// OnConnect adds a handler for sockets that joined. It runs before every event of the socket. An error takes the
-// socket out of the namespace again.
-func (n *Namespace) OnConnect(h func(ctx context.Context, s *Socket) error) {
-	n.update(func(r *routes) { r.connect = add(r.connect, h) })
-}
-
-// OnDisconnecting adds a handler for sockets that are about to leave: after the events that came before, while
-// Rooms still tells the rooms.
-func (n *Namespace) OnDisconnecting(h func(ctx context.Context, s *Socket, reason Reason)) {
-	n.update(func(r *routes) { r.disconnecting = add(r.disconnecting, h) })
-}
-
-// OnDisconnect adds a handler for sockets that left. Its ctx does not end with the socket.
-func (n *Namespace) OnDisconnect(h func(ctx context.Context, s *Socket, reason Reason)) {
-	n.update(func(r *routes) { r.disconnect = add(r.disconnect, h) })
-}
-
-// OnError adds a handler for errors of handlers, panics (PanicError) and protocol violations. Without one they are
-// logged.
-func (n *Namespace) OnError(h func(ctx context.Context, s *Socket, err error)) {
-	n.update(func(r *routes) { r.failed = add(r.failed, h) })
-}
-
-// On registers the handler of an event for all sockets of the namespace. It panics when the event has one, or when
-// the name is reserved.
-func (n *Namespace) On(event string, h Handler) {
-	if parser.Reserved(event) {
-		panic(fmt.Sprintf("socketio: On(%q): %v", event, ErrReservedEvent))
-	}
-	n.update(func(r *routes) {
-		if _, dup := r.events[event]; dup {
-			panic(fmt.Sprintf("socketio: On(%q): the namespace %s has a handler for it", event, n.name))
-		}
-		events := maps.Clone(r.events)
-		if events == nil {
-			events = make(map[string]Handler)
-		}
-		events[event] = h
-		r.events = events
-	})
-}
-
 // Emit sends an event to every client of the namespace on every node; see Broadcast.Emit.
 func (n *Namespace) Emit(ctx context.Context, event string, args ...any) error {
 	return Broadcast{nsp: n}.Emit(ctx, event, args...)
+}
+
+// Send emits the event "message".
+func (n *Namespace) Send(ctx context.Context, args ...any) error {
+	return n.Emit(ctx, "message", args...)
+}
+
+// EmitWithAck is Broadcast.EmitWithAck to the whole namespace.
+func (n *Namespace) EmitWithAck(ctx context.Context, event string, args ...any) ([]Args, error) {
+	return Broadcast{nsp: n}.EmitWithAck(ctx, event, args...)
 }
 
 // To returns a broadcast to rooms. A socket's id is a room.
@@ -145,6 +100,9 @@ func (n *Namespace) Local() Broadcast { return Broadcast{nsp: n}.Local() }
 
 // Volatile returns a broadcast that clients which are not ready miss.
 func (n *Namespace) Volatile() Broadcast { return Broadcast{nsp: n}.Volatile() }
+
+// Compress returns a broadcast that is compressed, or is not, where a connection can.
+func (n *Namespace) Compress(on bool) Broadcast { return Broadcast{nsp: n}.Compress(on) }
 
 func (n *Namespace) unfollow(room string) {
 	if f, ok := n.link.(adapter.RoomFollower); ok {
@@ -167,7 +125,9 @@ func (s *Socket) run() {
 		case itemConnect:
 			s.nsp.admit(ctx, s)
 		case itemEvent:
-			s.nsp.handle(ctx, s, &it)
+			if !s.kicked.Load() {
+				s.nsp.handle(ctx, s, &it)
+			}
 			it.release()
 		case itemDisconnect:
 			s.nsp.dismiss(s, it.reason)
@@ -177,14 +137,26 @@ func (s *Socket) run() {
 
 // admit runs the middlewares and lets the socket into the namespace.
 func (n *Namespace) admit(ctx context.Context, s *Socket) {
-	r := n.routes.Load()
-	for _, m := range r.middlewares {
-		if err := guard(func() error { return m(ctx, s) }); err != nil {
-			n.refuse(s, err)
-			return
+	var old *session
+	var from uint64
+	if n.recovery != nil {
+		old, from = n.recovery.begin(ctx, s)
+	}
+	r := n.routes()
+	if old == nil || n.recovery.opts.RunMiddlewares {
+		for _, m := range r.middlewares {
+			if err := guard(func() error { return m(ctx, s) }); err != nil {
+				n.refuse(s, err)
+				return
+			}
 		}
 	}
-	if !n.enter(s) {
+	if n.recovery != nil {
+		if !n.recovery.enter(ctx, s, old, from) {
+			s.conn.session.Close(engineio.ForcedClose, errTakeover)
+			return
+		}
+	} else if !n.enter(s) {
 		return
 	}
 	for _, h := range r.connect {
@@ -216,14 +188,18 @@ func (n *Namespace) enter(s *Socket) bool {
 		return false
 	}
 	s.conn.joinedNamespace()
-	reply := control(parser.Connect, n.name, []byte(`{"sid":"`+s.id+`"}`))
+	reply := control(n.server, parser.Connect, n.name, s.connectReply())
 	n.sockets.add(s)
+	var full bool
 	everyone, _ := n.rooms.Join("", s, func() {
 		s.life.mu.Lock() // see receives
 		defer s.life.mu.Unlock()
-		_ = s.conn.session.Send(reply, false) // if the session is closed, the disconnect is on its way
+		full = errors.Is(s.conn.session.Send(reply, false), engineio.ErrDropped)
 		s.state.CompareAndSwap(stateJoining, stateConnected)
 	})
+	if full {
+		s.conn.session.Close(engineio.SlowConsumer, ErrSlowConsumer)
+	}
 	s.mu.Lock()
 	s.everyone = everyone
 	s.mu.Unlock()
@@ -234,60 +210,94 @@ func (n *Namespace) enter(s *Socket) bool {
 	return true
 }
 
-// handle runs the handlers of one event.
+// handle runs everything that an application has for one event.
 func (n *Namespace) handle(ctx context.Context, s *Socket, it *item) {
-	rawName, elements := parser.Split(it.packet.Data)
 	n.count.events.Add(1)
-	onAll, onOne := n.handlers(s, rawName)
-	if onAll == nil && onOne == nil {
+	if len(it.packet.Data) == 0 { // an event without a name is legal and means nothing
 		return
 	}
-	args := Args{elements: elements, attachments: it.attachments}
+	rawName, elements := parser.Split(it.packet.Data)
+	r, own := n.routes(), s.listening()
+	args := Args{elements: elements, attachments: it.packet.Binary}
 	if it.packet.HasID {
 		args.reply = &reply{socket: s, id: it.packet.ID}
 	}
-	for _, h := range [...]Handler{onAll, onOne} {
-		if h == nil {
+	if !n.handleAny(ctx, s, r, own, rawName, args) {
+		return
+	}
+	for _, h := range [...]Handler{find(r.events, rawName), find(own.events, rawName)} {
+		if h == nil || s.kicked.Load() {
 			continue
 		}
 		start := time.Now()
 		err := guard(func() error { return h(ctx, s, args) })
 		n.server.traceHandler(rawName, time.Since(start), err)
-		if err == nil {
-			continue
-		}
-		n.fail(s, fmt.Errorf("socketio: handler of %.64s: %w", rawName, err))
-		if _, panicked := errors.AsType[*PanicError](err); panicked {
-			s.leaveByServer(errPanicked)
+		if err != nil && !n.failed(s, rawName, err) {
 			return
 		}
 	}
 }
 
-// handlers finds the handlers of an event by the JSON text of its name.
-func (n *Namespace) handlers(s *Socket, rawName []byte) (onAll, onOne Handler) {
-	s.mu.Lock()
-	own := s.handlers
-	s.mu.Unlock()
-	all := n.routes.Load().events
-	if len(rawName) < 2 || rawName[0] != '"' {
-		return all[string(rawName)], own[string(rawName)]
+// handleAny runs the handlers of OnAny and the middlewares of the socket, and says whether the event goes on.
+func (n *Namespace) handleAny(ctx context.Context, s *Socket, r *routes, own listeners, rawName []byte, args Args) bool {
+	if len(r.any)+len(own.any)+len(own.middlewares) == 0 {
+		return true
 	}
-	for _, c := range rawName {
-		if c == '\\' {
-			var name string
-			if json.Unmarshal(rawName, &name) != nil {
-				return nil, nil
-			}
-			return all[name], own[name]
+	event := eventName(rawName)
+	err := guard(func() error {
+		for _, h := range r.any {
+			h(ctx, s, event, args)
 		}
+		for _, a := range own.any {
+			a.call(ctx, event, args)
+		}
+		for _, m := range own.middlewares {
+			if err := m(ctx, event, args); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		n.failed(s, rawName, err)
 	}
-	plain := rawName[1 : len(rawName)-1]
-	return all[string(plain)], own[string(plain)]
+	return err == nil
+}
+
+// failed reports the error of a handler; a panic ends the socket, and failed says so.
+func (n *Namespace) failed(s *Socket, rawName []byte, err error) (alive bool) {
+	n.fail(s, fmt.Errorf("socketio: handler of %.64s: %w", rawName, err))
+	if _, panicked := errors.AsType[*PanicError](err); panicked {
+		s.leaveByServer(errPanicked)
+		return false
+	}
+	return true
+}
+
+// find returns the handler of an event by the JSON text of its name, without an allocation in the usual case.
+func find(handlers map[string]Handler, rawName []byte) Handler {
+	if len(handlers) == 0 {
+		return nil
+	}
+	if len(rawName) >= 2 && rawName[0] == '"' && !bytes.Contains(rawName, []byte{'\\'}) {
+		return handlers[string(rawName[1:len(rawName)-1])]
+	}
+	return handlers[eventName(rawName)]
+}
+
+// eventName decodes the JSON text of a name. A number is its own name.
+func eventName(raw []byte) string {
+	if len(raw) == 0 || raw[0] != '"' {
+		return string(raw)
+	}
+	var name string
+	_ = json.Unmarshal(raw, &name) // the decoder validated it
+	return name
 }
 
 // dismiss ends the membership of a socket, in the order of the protocol's section "Disconnection".
 func (n *Namespace) dismiss(s *Socket, reason Reason) {
+	defer n.release()
 	s.mu.Lock()
 	entered := s.everyone != nil
 	s.mu.Unlock()
@@ -296,11 +306,15 @@ func (n *Namespace) dismiss(s *Socket, reason Reason) {
 		return
 	}
 	ctx := context.Background()
-	r := n.routes.Load()
+	r := n.routes()
 	for _, h := range r.disconnecting {
 		n.guarded(s, "disconnecting", func() { h(ctx, s, reason) })
 	}
+	rooms := s.joined()
 	s.leaveAll()
+	if n.recovery != nil {
+		n.recovery.leave(s, rooms, reason)
+	}
 	n.count.disconnected(reason)
 	for _, h := range r.disconnect {
 		n.guarded(s, "disconnect", func() { h(ctx, s, reason) })
@@ -318,7 +332,7 @@ func (n *Namespace) fail(s *Socket, err error) {
 	if _, ok := errors.AsType[*PanicError](err); ok {
 		n.server.count.panics.Add(1)
 	}
-	handlers := n.routes.Load().failed
+	handlers := n.routes().failed
 	if len(handlers) == 0 {
 		n.log(s, err)
 	}

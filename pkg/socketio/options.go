@@ -5,11 +5,11 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
 	"example.com/chorus/pkg/adapter"
+	"example.com/chorus/pkg/socketio/parser"
 )
 
 // Names of the transports, for Options.Transports and Socket.Transport.
@@ -74,6 +74,45 @@ type Options struct {
 	// MaxHandshakesPerSecond paces new connections: those above wait up to a second, then are answered 503. Default
 	// no limit.
 	MaxHandshakesPerSecond int
+	// Parser is the wire format of packets, which clients must use too. Default the text form; parser.Msgpack is that of
+	// socket.io-msgpack-parser.
+	Parser parser.Parser
+	// MaxAttachments is the limit of binary values in one packet, in both directions. Official clients accept 10 unless
+	// they are told otherwise. Default 10.
+	MaxAttachments int
+	// AllowEIO3 serves clients of Socket.IO 2, which speak Engine.IO protocol 3. Default no.
+	AllowEIO3 bool
+	// Recovery keeps sessions over short interruptions. Only adapters without other nodes can do that today; others are
+	// an error of NewServer. Default none.
+	Recovery *Recovery
+	// CleanupEmptyChildNamespaces removes a child of a ParentNamespace when its last socket has left. Default no.
+	CleanupEmptyChildNamespaces bool
+	// CORS sets the headers for pages of other origins. Default none.
+	CORS *CORS
+	// Middleware is put around everything that the server answers, the first outermost. What one writes into the
+	// header of the response is in the answer to a WebSocket handshake too. Default none.
+	Middleware []func(http.Handler) http.Handler
+	// AllowRequest decides about handshakes, after CheckOrigin; a request of an existing connection is not asked about.
+	// The client gets the text of the error. Default all are allowed.
+	AllowRequest func(r *http.Request) error
+	// InitialHeaders may change the headers of a handshake's answer, Headers those of every answer. Default none.
+	InitialHeaders func(h http.Header, r *http.Request)
+	Headers        func(h http.Header, r *http.Request)
+	// ConnectionError is told of refused requests. It must return quickly. Default none.
+	ConnectionError func(ConnectionError)
+	// GenerateID makes the random part of the connections' ids, which are secrets: 1 to 64 characters of A-Z, a-z, 0-9,
+	// "-" and "_". Default 20 random characters.
+	GenerateID func(r *http.Request) (string, error)
+	// InitialPacket is the text of a message that every client gets with the opening of its connection, for clients
+	// that speak Engine.IO without Socket.IO. Default none.
+	InitialPacket string
+	// Cookie is set by the answer to a polling handshake, with the connection's id for its value, for balancers that
+	// route by cookies. The server never reads it. Default none.
+	Cookie *http.Cookie
+	// HTTPCompression compresses polling answers. Default on, from 1 024 bytes.
+	HTTPCompression HTTPCompression
+	// PerMessageDeflate compresses WebSocket messages. Default none.
+	PerMessageDeflate *PerMessageDeflate
 	// Logger gets what has no other way to be told. Default slog.Default().
 	Logger *slog.Logger
 	// Trace is told of single happenings. Default none.
@@ -119,6 +158,7 @@ func (o *Options) withDefaults() (Options, error) {
 		{"QueueBytes", &c.QueueBytes, 1 << 20},
 		{"QueueMessages", &c.QueueMessages, 4096},
 		{"MaxHandshakesPerSecond", &c.MaxHandshakesPerSecond, 0},
+		{"MaxAttachments", &c.MaxAttachments, parser.MaxAttachments},
 	} {
 		if *n.value < 0 {
 			return c, fmt.Errorf("socketio: Options.%s is %d, must be positive", n.name, *n.value)
@@ -127,11 +167,18 @@ func (o *Options) withDefaults() (Options, error) {
 			*n.value = n.unset
 		}
 	}
+	if c.Recovery != nil {
+		r, err := c.Recovery.withDefaults()
+		if err != nil {
+			return c, err
+		}
+		c.Recovery = &r
+	}
 	if c.Adapter == nil {
 		c.Adapter = adapter.NewMemory()
 	}
 	if c.CheckOrigin == nil {
-		c.CheckOrigin = sameOrigin
+		c.CheckOrigin = originCheck(c.CORS)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
@@ -157,13 +204,4 @@ func (o *Options) check() error {
 		return fmt.Errorf("socketio: Options.RouteTag is %q, must be at most 32 letters and digits", o.RouteTag)
 	}
 	return nil
-}
-
-func sameOrigin(r *http.Request) bool {
-	origin := r.Header.Get("Origin")
-	if origin == "" {
-		return true
-	}
-	u, err := url.Parse(origin)
-	return err == nil && strings.EqualFold(u.Host, r.Host)
 }

@@ -1,9 +1,11 @@
 package socketio
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"example.com/chorus/internal/engineio"
 	"example.com/chorus/internal/outbox"
 	"example.com/chorus/pkg/adapter"
+	"example.com/chorus/pkg/socketio/parser"
 )
 
 // Server is a Socket.IO server. It is an http.Handler for its path; Shutdown stops it. All methods are safe for
@@ -32,32 +35,43 @@ type Server struct {
 	count    serverCounters
 	workers  workers
 
-	mu         sync.Mutex // for writers of the lists
+	alone   bool // no other nodes: the adapter said so
+	handler http.Handler
+	limits  parser.Limits
+
+	mu         sync.RWMutex
 	closed     bool
-	namespaces atomic.Pointer[map[string]*Namespace]
-	order      atomic.Pointer[[]*Namespace] // as they were made
+	namespaces map[string]*Namespace
+	made       uint64 // namespaces so far
+	parents    []*ParentNamespace
+	created    []func(*Namespace)
 }
 
 var _ http.Handler = (*Server)(nil)
 
 // NewServer makes a server. nil options are the defaults. It fails for options that cannot work; the error names
-// the option. A server that is not needed any more must be stopped with Shutdown.
+// the option, and the adapter stays the caller's. A server that is not needed any more must be stopped with Shutdown.
 func NewServer(o *Options) (*Server, error) {
 	options, err := o.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{options: options, workers: workers{idle: make(chan struct{}, 1)}}
+	s := &Server{options: options, workers: workers{idle: make(chan struct{}, 1)}, namespaces: make(map[string]*Namespace)}
+	if lone, ok := options.Adapter.(adapter.Lone); ok {
+		s.alone = lone.Lone()
+	}
+	if options.Recovery != nil && !s.alone {
+		return nil, errors.New("socketio: Options.Recovery: the adapter cannot keep sessions for other nodes")
+	}
 	s.bundle = newBundle(options.Client)
 	if n := options.MaxHandshakesPerSecond; n > 0 {
 		s.limiter = rate.NewLimiter(rate.Limit(n), n)
 	}
-	s.namespaces.Store(&map[string]*Namespace{})
-	s.order.Store(&[]*Namespace{})
 	if options.Trace != nil {
 		s.AddTrace(options.Trace)
 	}
-	s.engine = engineio.New(engineio.Options{
+	s.limits = parser.Limits{MaxAttachments: options.MaxAttachments}
+	engine := engineio.Options{
 		Path:           options.Path,
 		PingInterval:   options.PingInterval,
 		PingTimeout:    options.PingTimeout,
@@ -76,9 +90,17 @@ func NewServer(o *Options) (*Server, error) {
 		Trace: engineio.Trace{Closed: func(transport string, reason engineio.Reason, age time.Duration) {
 			s.traceSession(transport, Reason(reason), age)
 		}},
-	})
-	s.Namespace, err = s.newNamespace("/")
-	return s, err
+	}
+	options.engineHooks(&engine)
+	s.engine = engineio.New(engine)
+	s.handler = options.wrap(http.HandlerFunc(s.serve))
+	if s.Namespace, _, err = s.newNamespace("/", nil); err != nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel() // there is nothing to wait for
+		_ = s.engine.Close(ctx, engineio.ServerShutdown)
+		return nil, err
+	}
+	return s, nil
 }
 
 // Path returns the path below which the server answers, with slashes at both ends.
@@ -94,35 +116,72 @@ func (s *Server) Of(name string) *Namespace {
 	if n := s.lookup(name); n != nil {
 		return n
 	}
-	n, err := s.newNamespace(name)
+	n, made, err := s.newNamespace(name, nil)
 	if err != nil {
 		s.options.Logger.Error("namespace is not connected to other nodes", "namespace", name, "error", err)
+	}
+	if made {
+		s.announce(n)
 	}
 	return n
 }
 
-func (s *Server) lookup(name string) *Namespace { return (*s.namespaces.Load())[name] }
-
-func (s *Server) newNamespace(name string) (*Namespace, error) {
+// OnNamespace adds a function that is told of every namespace that is made from now on, children of a ParentNamespace
+// too, before a client is in it.
+func (s *Server) OnNamespace(f func(*Namespace)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n := s.lookup(name); n != nil {
-		return n, nil
+	s.created = add(s.created, f)
+}
+
+func (s *Server) announce(n *Namespace) {
+	s.mu.RLock()
+	created := s.created
+	s.mu.RUnlock()
+	for _, f := range created {
+		f(n)
 	}
-	n, err := newNamespace(s, name)
-	next := make(map[string]*Namespace)
-	for k, v := range *s.namespaces.Load() {
-		next[k] = v
+}
+
+func (s *Server) lookup(name string) *Namespace {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.namespaces[name]
+}
+
+// list returns the namespaces in the order in which they were made.
+func (s *Server) list() []*Namespace {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.SortedFunc(maps.Values(s.namespaces), byAge)
+}
+
+func byAge(a, b *Namespace) int { return cmp.Compare(a.number, b.number) }
+
+// newNamespace makes a namespace unless it exists.
+func (s *Server) newNamespace(name string, parent *ParentNamespace) (n *Namespace, made bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := s.namespaces[name]; n != nil {
+		return n, false, nil
 	}
-	next[name] = n
-	order := add(*s.order.Load(), n)
-	s.namespaces.Store(&next)
-	s.order.Store(&order)
-	return n, err
+	n, err = newNamespace(s, name, parent)
+	s.made++
+	n.number = s.made
+	s.namespaces[name] = n
+	if parent != nil {
+		parent.mu.Lock()
+		parent.children[n] = struct{}{}
+		parent.mu.Unlock()
+	}
+	return n, true, err
 }
 
 // ServeHTTP answers requests below Path: the client bundle and Engine.IO. Others get 404.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// serve is ServeHTTP behind Options.Middleware and CORS.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	rest, ok := strings.CutPrefix(r.URL.Path, s.options.Path)
 	switch {
 	case !ok:
@@ -169,7 +228,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	err := s.engine.Close(ctx, engineio.ServerShutdown)
 	err = errors.Join(err, s.workers.wait(ctx))
-	for _, n := range *s.order.Load() {
+	for _, n := range s.list() {
+		if n.recovery != nil {
+			n.recovery.stop()
+		}
 		err = errors.Join(err, n.link.Leave(ctx))
 	}
 	err = errors.Join(err, s.options.Adapter.Close(ctx))

@@ -1,7 +1,6 @@
 package socketio
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -13,8 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"example.com/chorus/internal/engineio"
-	"example.com/chorus/internal/frame"
 	"example.com/chorus/internal/rooms"
 	"example.com/chorus/pkg/adapter"
 	"example.com/chorus/pkg/socketio/parser"
@@ -30,32 +27,43 @@ const (
 
 // Socket is one client in one namespace. All methods are safe for concurrent use.
 type Socket struct {
-	id    string
-	nsp   *Namespace
-	conn  *connection
-	auth  []byte
-	state atomic.Uint32
-	inbox inbox
-	acks  acks
+	id        string
+	pid       string // private, if sessions are kept for recovery
+	recovered bool
+	nsp       *Namespace
+	conn      *connection
+	auth      []byte
+	state     atomic.Uint32
+	inbox     inbox
+	acks      acks
+	kicked    atomic.Bool // the server ended it: what its client sent before is not for handlers
+	outgoing  atomic.Pointer[[]*anyListener]
 
-	mu       sync.Mutex
-	rooms    map[string]*rooms.Membership[Socket] // without the namespace itself
-	everyone *rooms.Membership[Socket]            // in the namespace itself
-	left     bool                                 // rooms were left for good
-	handlers map[string]Handler                   // replaced, never changed
-	data     map[string]any
+	mu        sync.Mutex
+	rooms     map[string]*rooms.Membership[Socket] // without the namespace itself
+	everyone  *rooms.Membership[Socket]            // in the namespace itself
+	left      bool                                 // rooms were left for good
+	listeners *listeners
+	data      map[string]any
 
 	// end and receives are called inside broadcasts, which hold locks of rooms, and s.mu is held while joining: so
 	// this has a lock of its own, under which only an outbox is locked.
 	life struct {
-		mu    sync.Mutex
-		ended bool
-		done  chan struct{} // made when a handler's context is asked for it
+		mu     sync.Mutex
+		ended  bool
+		detail error
+		done   chan struct{} // made when a handler's context is asked for it
 	}
 }
 
 func newSocket(nsp *Namespace, conn *connection, auth []byte) *Socket {
-	return &Socket{id: newID(), nsp: nsp, conn: conn, auth: bytes.Clone(auth)}
+	s := &Socket{id: newID(), nsp: nsp, conn: conn, auth: auth}
+	if conn.session.Protocol() == 3 { // whose clients derive it from the id of the connection
+		if s.id = conn.session.ID(); nsp.name != "/" {
+			s.id = nsp.name + "#" + s.id
+		}
+	}
+	return s
 }
 
 // newID returns 20 url-safe random characters, as Node's ids look.
@@ -109,17 +117,27 @@ func (s *Socket) Get(key string) (value any, ok bool) {
 	return value, ok
 }
 
-// On registers a handler for this socket alone, which is called after that of the namespace; it replaces an
-// earlier one for the event. Most handlers belong to Namespace.On, which costs nothing per socket.
-func (s *Socket) On(event string, h Handler) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	handlers := maps.Clone(s.handlers)
-	if handlers == nil {
-		handlers = make(map[string]Handler)
+// Recovered reports whether this is a session that was interrupted and went on: the id, the rooms and the data are
+// those of before, and the client got what it missed. See Options.Recovery.
+func (s *Socket) Recovered() bool { return s.recovered }
+
+// DisconnectDetail returns what is known of the end besides its reason, such as the error of the network or what was
+// wrong with a packet; nil if there is nothing, or while the socket is connected.
+func (s *Socket) DisconnectDetail() error {
+	s.life.mu.Lock()
+	defer s.life.mu.Unlock()
+	return s.life.detail
+}
+
+// connectReply is the payload that answers CONNECT.
+func (s *Socket) connectReply() []byte {
+	switch {
+	case s.conn.session.Protocol() == 3:
+		return nil
+	case s.pid != "":
+		return []byte(`{"sid":"` + s.id + `","pid":"` + s.pid + `"}`)
 	}
-	handlers[event] = h
-	s.handlers = handlers
+	return []byte(`{"sid":"` + s.id + `"}`)
 }
 
 // Rooms returns the rooms that the socket is in, its own id among them; none once it has disconnected.
@@ -200,6 +218,13 @@ func (s *Socket) Leave(names ...string) {
 	}
 }
 
+// joined returns the rooms that were joined, without the own id.
+func (s *Socket) joined() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.rooms))
+}
+
 // leaveAll takes the socket out of everything, for good.
 func (s *Socket) leaveAll() {
 	s.mu.Lock()
@@ -209,6 +234,7 @@ func (s *Socket) leaveAll() {
 	everyone := s.everyone
 	s.everyone = nil
 	s.mu.Unlock()
+	s.OffAnyOutgoing()
 	if everyone != nil {
 		s.nsp.sockets.remove(s)
 		s.nsp.rooms.Leave(everyone)
@@ -220,117 +246,6 @@ func (s *Socket) leaveAll() {
 			s.nsp.unfollow(name)
 		}
 	}
-}
-
-// Emit sends an event to this client. It waits while the client's outbox is full, at most until ctx ends.
-// []byte at any depth of an argument travels as binary, everything else as encoding/json writes it; Args and Raw
-// are passed on unchanged.
-func (s *Socket) Emit(ctx context.Context, event string, args ...any) error {
-	f, err := s.event(event, args, 0, false)
-	if err == nil {
-		err = s.sendWait(ctx, f)
-	}
-	if err != nil {
-		return fmt.Errorf("socketio: emit %q: %w", event, err)
-	}
-	s.nsp.count.emits.Add(1)
-	return nil
-}
-
-// EmitWithAck sends an event to this client and waits for its acknowledgement, whose arguments it returns. The wait
-// ends with ctx, after Options.AckTimeout if ctx has no deadline, or with ErrDisconnected. At most 1 024 may be
-// outstanding for a socket: ErrTooManyAcks.
-func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Args, error) {
-	if _, limited := ctx.Deadline(); !limited {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.nsp.server.options.AckTimeout)
-		defer cancel()
-	}
-	answer, err := s.emitWithAck(ctx, event, args)
-	if err != nil {
-		return Args{}, fmt.Errorf("socketio: emit %q with ack: %w", event, err)
-	}
-	return answer, nil
-}
-
-func (s *Socket) emitWithAck(ctx context.Context, event string, args []any) (Args, error) {
-	id := s.nsp.ackID.Add(1) - 1
-	f, err := s.event(event, args, id, true)
-	if err != nil {
-		return Args{}, err
-	}
-	answer, err := s.acks.expect(id)
-	if err != nil {
-		return Args{}, err
-	}
-	defer s.acks.forget(id)
-	if err := s.sendWait(ctx, f); err != nil {
-		return Args{}, err
-	}
-	s.nsp.count.emits.Add(1)
-	select {
-	case r := <-answer:
-		return r.args, r.err
-	case <-ctx.Done():
-		return Args{}, context.Cause(ctx)
-	}
-}
-
-func (s *Socket) event(event string, args []any, id uint64, hasID bool) (*frame.Frame, error) {
-	if parser.Reserved(event) {
-		return nil, ErrReservedEvent
-	}
-	p := takePayload()
-	defer p.release()
-	if err := p.array(&event, args); err != nil {
-		return nil, err
-	}
-	f, _ := p.packet(parser.Event, s.nsp.name, id, hasID)
-	return f, nil
-}
-
-// sendWait queues a frame for this client.
-func (s *Socket) sendWait(ctx context.Context, f *frame.Frame) error {
-	if s.state.Load() == stateDisconnected {
-		return ErrDisconnected
-	}
-	return sendError(s.conn.session.SendWait(ctx, f))
-}
-
-// sendError turns the engine's errors into ours.
-func sendError(err error) error {
-	switch {
-	case errors.Is(err, engineio.ErrClosed):
-		return ErrDisconnected
-	case errors.Is(err, engineio.ErrDropped):
-		return ErrDropped
-	case errors.Is(err, engineio.ErrSlow):
-		return ErrSlowConsumer
-	}
-	return err
-}
-
-// VolatileEmitter emits to one client, or drops.
-type VolatileEmitter struct{ socket *Socket }
-
-// Volatile returns an emitter that drops what this client is not ready for (ErrDropped): on polling when no
-// request waits, on WebSocket when the connection is congested.
-func (s *Socket) Volatile() VolatileEmitter { return VolatileEmitter{s} }
-
-// Emit sends an event or drops it. It never waits.
-func (v VolatileEmitter) Emit(_ context.Context, event string, args ...any) error {
-	s := v.socket
-	f, err := s.event(event, args, 0, false)
-	if err == nil {
-		if err = ErrDisconnected; s.state.Load() != stateDisconnected {
-			err = sendError(s.conn.session.Send(f, true))
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("socketio: emit %q: %w", event, err)
-	}
-	s.nsp.count.emits.Add(1)
-	return nil
 }
 
 // To returns a broadcast to rooms that leaves this socket out.
@@ -349,7 +264,9 @@ func (s *Socket) Local() Broadcast { return s.Broadcast().Local() }
 func (s *Socket) Broadcast() Broadcast { return Broadcast{nsp: s.nsp, from: s} }
 
 // Disconnect takes the client out of the namespace with a DISCONNECT packet, after which official clients do not
-// come back by themselves. With closeTransport, all its namespaces are left and the connection is closed.
+// come back by themselves; events of the client that wait to be handled are dropped. With closeTransport, all its
+// namespaces are left and the connection is closed. In a middleware, before the socket is connected, only the latter
+// has an effect: return an error there.
 func (s *Socket) Disconnect(closeTransport bool) {
 	if closeTransport {
 		s.conn.disconnectAll()
@@ -360,9 +277,11 @@ func (s *Socket) Disconnect(closeTransport bool) {
 
 // leaveByServer sends the DISCONNECT and queues the end.
 func (s *Socket) leaveByServer(detail error) {
-	if s.state.Load() == stateConnected {
-		_ = s.conn.session.Send(control(parser.Disconnect, s.nsp.name, nil), false) // a closed session needs none
+	if s.state.Load() != stateConnected {
+		return
 	}
+	s.kicked.Store(true)
+	s.conn.control(control(s.nsp.server, parser.Disconnect, s.nsp.name, nil))
 	s.end(ServerNamespaceDisconnect, detail)
 }
 
@@ -373,12 +292,15 @@ func (s *Socket) end(reason Reason, detail error) {
 	s.life.mu.Lock()
 	first := !s.life.ended
 	s.life.ended = true
+	if first {
+		s.life.detail = detail
+	}
 	if first && s.life.done != nil {
 		close(s.life.done)
 	}
 	s.life.mu.Unlock()
 	if first {
-		s.inbox.push(item{kind: itemDisconnect, reason: reason, detail: detail}, &s.nsp.server.workers, s.run)
+		s.inbox.push(item{kind: itemDisconnect, reason: reason}, &s.nsp.server.workers, s.run)
 	}
 }
 

@@ -36,7 +36,9 @@ func (t *socketTable) remove(s *Socket) {
 	stripe := &t.stripes[t.stripe(s.id)]
 	stripe.mu.Lock()
 	defer stripe.mu.Unlock()
-	delete(stripe.m, s.id)
+	if stripe.m[s.id] == s { // else a recovered one took its place
+		delete(stripe.m, s.id)
+	}
 }
 
 func (t *socketTable) get(id string) *Socket {

@@ -52,6 +52,8 @@ type NamespaceStats struct {
 	Recipients     map[string]uint64 // by origin: receivers of all broadcasts
 	RoomJoins      uint64
 	RoomLeaves     uint64
+	Recoveries     map[string]uint64 // attempts by result: ok, unknown, no_offset, too_many; sessions: expired
+	Sessions       int64             // kept for clients that may come back
 }
 
 // BroadcastKey tells broadcasts apart.
@@ -136,7 +138,7 @@ func (s *Server) Stats() Stats {
 }
 
 func (s *Server) namespaceStats() []NamespaceStats {
-	list := *s.order.Load()
+	list := s.list()
 	var out []NamespaceStats
 	for i, n := range list {
 		st := n.stats()
@@ -171,6 +173,9 @@ func (n *Namespace) stats() NamespaceStats {
 			st.Broadcasts[BroadcastKey{origin, scope}] = c.broadcasts[o][i].Load()
 		}
 	}
+	if n.recovery != nil {
+		st.Recoveries, st.Sessions = n.recovery.stats()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for r, count := range c.disconnectedByReason {
@@ -187,6 +192,11 @@ func (a *NamespaceStats) add(b NamespaceStats) {
 	a.Acks += b.Acks
 	a.RoomJoins += b.RoomJoins
 	a.RoomLeaves += b.RoomLeaves
+	a.Sessions += b.Sessions
+	if a.Recoveries == nil {
+		a.Recoveries = make(map[string]uint64)
+	}
+	addCounts(a.Recoveries, b.Recoveries)
 	addCounts(a.Connects, b.Connects)
 	addCounts(a.Disconnects, b.Disconnects)
 	addCounts(a.Broadcasts, b.Broadcasts)

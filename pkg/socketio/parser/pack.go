@@ -21,7 +21,7 @@ func (l Limits) AppendMsgpack(dst, text []byte, binary [][]byte) ([]byte, error)
 		return dst, fmt.Errorf("%w: %d, limit %d", ErrTooManyAttachments, len(binary), limit)
 	}
 	p := packers.Get().(*packer)
-	p.src, p.pos, p.out, p.binary, p.packed, p.next = text, 0, dst, binary, 0, 0
+	p.src, p.pos, p.out, p.binary, p.next = text, 0, dst, binary, 0
 	err := p.document()
 	out := p.out
 	p.src, p.out, p.binary = nil, nil, nil
@@ -42,7 +42,6 @@ type packer struct {
 	pos    int
 	out    []byte
 	binary [][]byte
-	packed int      // binary values written
 	counts []uint32 // elements of each container, in the order of opening
 	next   int      // container that opens next
 	open   []int    // of the first pass: containers that are open
@@ -52,6 +51,11 @@ type packer struct {
 var packers = sync.Pool{New: func() any { return new(packer) }}
 
 func (p *packer) document() error {
+	if len(p.binary) > 0 {
+		if err := CheckPlaceholders(p.src, len(p.binary)); err != nil {
+			return err
+		}
+	}
 	if err := p.count(); err != nil {
 		return err
 	}
@@ -152,12 +156,17 @@ func (p *packer) array() error {
 }
 
 func (p *packer) object() error {
-	start := len(p.out)
 	n := p.counts[p.next]
 	p.next++
+	if len(p.binary) > 0 {
+		if num, end, ok := placeholder(p.src, p.pos); ok {
+			p.pos = end
+			p.out = msgp.AppendBytes(p.out, p.binary[num])
+			return nil
+		}
+	}
 	p.pos++
 	p.out = msgp.AppendMapHeader(p.out, n)
-	placeholder, number := false, -1
 	for i := range n {
 		if i > 0 && !p.token(',') {
 			return p.syntax()
@@ -170,38 +179,16 @@ func (p *packer) object() error {
 			return err
 		}
 		p.out = msgp.AppendStringFromBytes(p.out, key)
-		isMark, isNumber := string(key) == "_placeholder", string(key) == "num"
 		if !p.token(':') {
 			return p.syntax()
 		}
-		at := len(p.out)
 		if err := p.value(); err != nil {
 			return err
-		}
-		switch {
-		case isMark:
-			placeholder = msgp.NextType(p.out[at:]) == msgp.BoolType && p.out[at] == 0xc3
-		case isNumber:
-			number = -1
-			if v, _, err := msgp.ReadInt64Bytes(p.out[at:]); err == nil && v >= 0 && v < int64(len(p.binary)) {
-				number = int(v)
-			}
 		}
 	}
 	if !p.token('}') {
 		return p.syntax()
 	}
-	if !placeholder || len(p.binary) == 0 {
-		return nil
-	}
-	if number < 0 || n != 2 {
-		return fmt.Errorf("%w: placeholder for none of %d binary values", ErrIllegalAttachments, len(p.binary))
-	}
-	// Every placeholder becomes a binary value of its own: many of them for one attachment would multiply it.
-	if p.packed++; p.packed > len(p.binary) {
-		return fmt.Errorf("%w: more placeholders than the %d binary values", ErrIllegalAttachments, len(p.binary))
-	}
-	p.out = msgp.AppendBytes(p.out[:start], p.binary[number])
 	return nil
 }
 

@@ -227,6 +227,14 @@ func TestCheckPlaceholders(t *testing.T) {
 		{`["b",{"_placeholder":true,"num":-1}]`, 1, false},
 		{`["b",{"_placeholder":true,"num":"0"}]`, 1, false},
 		{`["b",{"_placeholder" : true,"num":[]}]`, 1, false},
+		{`["b",{"_placeholder":true,"num":0.0}]`, 1, false},
+		{`["b",{"_placeholder":true,"num":0,"num":0}]`, 1, false},
+		{`["b",{"_placeholder":false,"_placeholder":true,"num":0}]`, 1, false},
+		{`["b",{"_placeholder":true,"num":65536}]`, 1, false},
+		{`["b",{"_placeholder":true,"num":18446744073709551616}]`, 1, false},
+		{`["b",` + ph(0) + `,` + ph(2) + `,` + ph(0) + `]`, 3, false},
+		{`["b",{"_placeholder":false,"num":9}]`, 1, true},
+		{`["b",{"_placeholder":"true","num":9}]`, 1, true},
 		{`["b",{"\u005fplaceholder":true,"num":9}]`, 1, false},
 		{`["b",{"num":0,"\u005f\u0070\u006c\u0061\u0063\u0065\u0068\u006f\u006c\u0064\u0065\u0072":true}]`, 1, false},
 		{`["b",{"num":{"_placeholder":true,"num":9},"a":1}]`, 1, false},
@@ -236,6 +244,23 @@ func TestCheckPlaceholders(t *testing.T) {
 		if ok := err == nil; ok != tt.ok || err != nil && !errors.Is(err, parser.ErrIllegalAttachments) {
 			t.Errorf("CheckPlaceholders(%s, %d) = %v, want ok %t", tt.in, tt.attachments, err, tt.ok)
 		}
+	}
+}
+
+// BenchmarkPlaceholdersNested searches text that looks like a placeholder at every level: the time must grow with the
+// length, not with its square.
+func BenchmarkPlaceholdersNested(b *testing.B) {
+	for _, kB := range []int{10, 1000} {
+		text := []byte(strings.Repeat(`{"_placeholder":`, kB*1000/17) + "1" + strings.Repeat("}", kB*1000/17))
+		b.Run(fmt.Sprintf("%dkB", kB), func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := parser.CheckPlaceholders(text, 1); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

@@ -1,0 +1,132 @@
+package socketio_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"example.com/chorus/pkg/socketio"
+)
+
+// log collects what happened.
+type eventLog struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (l *eventLog) add(s string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, s)
+}
+
+func (l *eventLog) take() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer func() { l.list = nil }()
+	return l.list
+}
+
+func TestOrderOfListeners(t *testing.T) {
+	server, p, s := connected(t)
+	var l eventLog
+	failed := make(chan error, 1)
+	server.OnError(func(_ context.Context, _ *socketio.Socket, err error) { failed <- err })
+	server.OnAny(func(_ context.Context, _ *socketio.Socket, event string, _ socketio.Args) {
+		l.add("any of all " + event)
+	})
+	removeAny := s.OnAny(func(_ context.Context, event string, _ socketio.Args) { l.add("any " + event) })
+	s.PrependAny(func(_ context.Context, event string, _ socketio.Args) { l.add("first any " + event) })
+	s.Use(func(_ context.Context, event string, args socketio.Args) error {
+		l.add("use " + event)
+		if event == "bad" {
+			return errors.New("refused")
+		}
+		return nil
+	})
+	server.On("e", func(context.Context, *socketio.Socket, socketio.Args) error { l.add("handler of all"); return nil })
+	s.On("e", func(context.Context, *socketio.Socket, socketio.Args) error { l.add("handler"); return nil })
+	s.Once("once", func(context.Context, *socketio.Socket, socketio.Args) error { l.add("once"); return nil })
+	server.On("sync", func(ctx context.Context, _ *socketio.Socket, args socketio.Args) error { return args.Ack(ctx) })
+	sync := func(want ...string) {
+		t.Helper()
+		p.send(`421["sync"]`)
+		p.expect(`431[]`)
+		got := slices.DeleteFunc(l.take(), func(s string) bool { return s[len(s)-4:] == "sync" })
+		if !slices.Equal(got, want) {
+			t.Errorf("heard %q, want %q", got, want)
+		}
+	}
+	p.send(`42["e"]`)
+	sync("any of all e", "first any e", "any e", "use e", "handler of all", "handler")
+	p.send(`42["bad"]`)
+	sync("any of all bad", "first any bad", "any bad", "use bad")
+	if err := receive(t, failed); err == nil {
+		t.Error("the middleware's error did not reach OnError")
+	}
+	removeAny()
+	s.Off("e")
+	p.send(`42["e"]`)
+	sync("any of all e", "first any e", "use e", "handler of all")
+	s.OffAny()
+	p.send(`42["once"]`)
+	p.send(`42["once"]`)
+	sync("any of all once", "use once", "once", "any of all once", "use once")
+}
+
+func TestOnAnyOutgoing(t *testing.T) {
+	server, p, s := connected(t)
+	var l eventLog
+	remove := s.OnAnyOutgoing(func(_ context.Context, event string, args socketio.Args) {
+		l.add(event + string(args.Raw(0).JSON()))
+	})
+	s.PrependAnyOutgoing(func(_ context.Context, event string, _ socketio.Args) { l.add("first " + event) })
+	ctx := t.Context()
+	server.On("ack", func(ctx context.Context, _ *socketio.Socket, args socketio.Args) error {
+		return args.Ack(ctx, "no event")
+	})
+	_ = s.Emit(ctx, "a", 1)
+	_ = server.Emit(ctx, "b", 2)
+	_ = server.Except(s.ID()).Emit(ctx, "not for it", 3)
+	_ = s.Volatile().Emit(ctx, "c", 4)
+	_ = s.Send(ctx, 5)
+	p.send(`421["ack"]`)
+	p.expect(`42["a",1]`, `42["b",2]`, `42["c",4]`, `42["message",5]`, `431["no event"]`)
+	if want := []string{"first a", "a1", "first b", "b2", "first c", "c4", "first message", "message5"}; !slices.Equal(l.take(), want) {
+		t.Errorf("outgoing listeners heard something else than %q", want)
+	}
+	remove()
+	s.OffAnyOutgoing()
+	_ = server.Emit(ctx, "d")
+	if got := l.take(); len(got) != 0 {
+		t.Errorf("removed listeners heard %q", got)
+	}
+}
+
+func TestKickedClientsEventsAreDropped(t *testing.T) {
+	server, p, s := connected(t)
+	entered, release := make(chan struct{}), make(chan struct{})
+	handled := make(chan string, 9)
+	server.On("login", func(_ context.Context, s *socketio.Socket, _ socketio.Args) error {
+		close(entered)
+		<-release
+		s.Disconnect(false)
+		return nil
+	})
+	server.On("secret", func(context.Context, *socketio.Socket, socketio.Args) error { handled <- "secret"; return nil })
+	server.OnDisconnect(func(context.Context, *socketio.Socket, socketio.Reason) { handled <- "disconnect" })
+	p.send(`42["login"]`)
+	receive(t, entered)
+	p.send(`42["secret"]`)
+	p.send(`42["secret"]`)
+	close(release)
+	p.expect("41")
+	if got := receive(t, handled); got != "disconnect" {
+		t.Errorf("after Disconnect the handler of %s ran", got)
+	}
+	if s.Connected() {
+		t.Error("still connected")
+	}
+}

@@ -1,0 +1,107 @@
+package socketio_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"example.com/chorus/pkg/socketio"
+)
+
+func TestDynamicNamespaces(t *testing.T) {
+	server, front := start(t, &socketio.Options{CleanupEmptyChildNamespaces: true})
+	var made []string
+	server.OnNamespace(func(n *socketio.Namespace) { made = append(made, n.Name()) })
+	fixed := server.Of("/dynamic-0")
+	parent := server.OfMatch(regexp.MustCompile(`^/dynamic-\d+$`))
+	parent.Use(func(_ context.Context, s *socketio.Socket) error {
+		if string(s.Handshake().Auth) == `{"no":1}` {
+			return errors.New("refused")
+		}
+		return nil
+	})
+	parent.OnConnect(func(ctx context.Context, s *socketio.Socket) error {
+		return s.Emit(ctx, "welcome", s.Namespace().Name())
+	})
+	parent.On("echo", func(ctx context.Context, _ *socketio.Socket, args socketio.Args) error { return args.Ack(ctx, args) })
+	server.OfFunc(func(_ context.Context, name string, auth json.RawMessage) (bool, error) {
+		switch {
+		case name == "/panic":
+			panic("boom")
+		case name == "/error":
+			return true, errors.New("broken")
+		}
+		return strings.HasPrefix(name, "/auth") && string(auth) == `{"ok":true}`, nil
+	})
+
+	p := open(t, front)
+	p.join("/dynamic-101", "")
+	p.expect(`42/dynamic-101,["welcome","/dynamic-101"]`)
+	p.send(`42/dynamic-101,5["echo",1]`)
+	p.expect(`43/dynamic-101,5[1]`)
+	p.join("/auth1", `{"ok":true}`)
+	for send, want := range map[string]string{
+		`40/dynamic-x,`:         `44/dynamic-x,{"message":"Invalid namespace"}`,
+		`40/auth2,`:             `44/auth2,{"message":"Invalid namespace"}`,
+		`40/panic,`:             `44/panic,{"message":"Invalid namespace"}`,
+		`40/error,`:             `44/error,{"message":"Invalid namespace"}`,
+		`40/dynamic-7,{"no":1}`: `44/dynamic-7,{"message":"refused"}`,
+	} {
+		p.send(send)
+		p.expect(want)
+	}
+	q := open(t, front)
+	q.join("/dynamic-102", "")
+	q.expect(`42/dynamic-102,["welcome","/dynamic-102"]`)
+	q.join("/dynamic-0", "") // exists, so it is no child
+	if fixed.Len() != 1 {
+		t.Errorf("the fixed namespace has %d sockets, want 1", fixed.Len())
+	}
+	if err := parent.Emit(t.Context(), "all", 1); err != nil {
+		t.Fatal(err)
+	}
+	p.expect(`42/dynamic-101,["all",1]`)
+	q.expect(`42/dynamic-102,["all",1]`)
+	if err := parent.To(q.sids["/dynamic-102"]).Emit(t.Context(), "one"); err != nil {
+		t.Fatal(err)
+	}
+	q.expect(`42/dynamic-102,["one"]`)
+	eventually(t, "the refused child is gone", func() bool { return len(parent.Children()) == 2 })
+	p.ws.Close()
+	q.send("41/dynamic-102,")
+	eventually(t, "no child is left", func() bool { return len(parent.Children()) == 0 })
+	if want := []string{"/dynamic-0", "/dynamic-101", "/auth1"}; !slices.Equal(made[:3], want) {
+		t.Errorf("OnNamespace told of %v, want %v first", made, want)
+	}
+	q.join("/dynamic-102", "") // and made anew
+	q.expect(`42/dynamic-102,["welcome","/dynamic-102"]`)
+}
+
+func TestChildrenComeAndGo(t *testing.T) {
+	server, front := start(t, &socketio.Options{CleanupEmptyChildNamespaces: true})
+	parent := server.OfMatch(regexp.MustCompile(`^/d`))
+	done := make(chan struct{})
+	for range 4 {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			p := open(t, front)
+			for i := range 100 {
+				nsp := fmt.Sprintf("/d%d", i%3) // the same ones at the same time
+				p.join(nsp, "")
+				p.send("41" + nsp + ",")
+			}
+		}()
+	}
+	for range 4 {
+		<-done
+	}
+	eventually(t, "no child is left", func() bool { return len(parent.Children()) == 0 })
+	if n := len(server.Stats().Namespaces); n != 1 {
+		t.Errorf("%d namespaces are left, want 1", n)
+	}
+}
