@@ -146,10 +146,10 @@ func FuzzAppendJSON(f *testing.F) {
 }
 
 // FuzzCheckPlaceholders: what it lets through, JavaScript's decoder must take: every object that says that it is a
-// placeholder names an attachment.
+// placeholder names an attachment, and each is named at most once.
 func FuzzCheckPlaceholders(f *testing.F) {
 	f.Add([]byte(`["b",{"_placeholder":true,"num":0},{"\u005fplaceholder":true}]`))
-	f.Add([]byte(`["b",{"num":{"_placeholder":true},"_placeholder":false}]`))
+	f.Add([]byte(`["b",{"num":{"_placeholder":true},"_placeholder":false},{"num":1,"_placeholder":true}]`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var v any
 		if json.Unmarshal(data, &v) != nil {
@@ -159,33 +159,33 @@ func FuzzCheckPlaceholders(f *testing.F) {
 		if err != nil && !errors.Is(err, parser.ErrIllegalAttachments) {
 			t.Fatal(err)
 		}
-		n := 0
-		if bad := badPlaceholder(v, &n); err == nil && (bad || n > 2) {
+		if err == nil && !legalPlaceholders(v, make(map[float64]bool)) {
 			t.Fatalf("CheckPlaceholders(%s) lets a bad placeholder through", data)
 		}
 	})
 }
 
-// badPlaceholder does as JavaScript's decoder does with two attachments, and counts placeholders.
-func badPlaceholder(v any, n *int) bool {
+// legalPlaceholders looks at a tree as JavaScript's decoder does that has two attachments.
+func legalPlaceholders(v any, named map[float64]bool) bool {
 	switch v := v.(type) {
 	case []any:
 		for _, e := range v {
-			if badPlaceholder(e, n) {
-				return true
+			if !legalPlaceholders(e, named) {
+				return false
 			}
 		}
 	case map[string]any:
 		if v["_placeholder"] == true {
-			*n++
 			num, ok := v["num"].(float64)
-			return !ok || num != 0 && num != 1
+			ok = ok && (num == 0 || num == 1) && !named[num]
+			named[num] = true
+			return ok
 		}
 		for _, e := range v {
-			if badPlaceholder(e, n) {
-				return true
+			if !legalPlaceholders(e, named) {
+				return false
 			}
 		}
 	}
-	return false
+	return true
 }
