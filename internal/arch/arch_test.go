@@ -37,6 +37,7 @@ var allowed = map[string][]string{
 	"internal/node":            {"pkg/socketio", "pkg/socketio/promsio", "pkg/adapter", "pkg/adapter/redisadapter", "web", goRedis, prometheus, kong, humanize, miniredis},
 	"pkg/socketio":             {"pkg/adapter", "pkg/socketio/parser", "internal/engineio", "internal/outbox", "internal/frame", "internal/rooms", timeRate, rsCORS},
 	"pkg/socketio/parser":      {msgp},
+	"pkg/socketio/siotest":     {"pkg/socketio", "pkg/socketio/parser"},
 	"pkg/socketio/promsio":     {"pkg/socketio", "pkg/adapter", prometheus},
 	"pkg/adapter":              {"pkg/socketio/parser"},
 	"pkg/adapter/adaptertest":  {"pkg/adapter"},

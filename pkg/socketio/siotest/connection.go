@@ -30,7 +30,7 @@ type connection struct {
 
 	mu      sync.Mutex
 	clients map[string]*Client // by namespace
-	ended   bool
+	ended   Reason             // empty while it is open
 }
 
 func newConnection(ws *webSocket, p parser.Parser) *connection {
@@ -176,8 +176,8 @@ func (c *connection) add(client *Client) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.ended:
-		return errGone
+	case c.ended != "":
+		return &DisconnectError{c.ended}
 	case c.clients[client.options.Namespace] != nil:
 		return fmt.Errorf("namespace %s has a client on this connection", client.options.Namespace)
 	}
@@ -197,7 +197,7 @@ func (c *connection) remove(client *Client) {
 func (c *connection) end(reason Reason) {
 	_ = c.ws.conn.Close()
 	c.mu.Lock()
-	c.ended = true
+	c.ended = reason
 	clients := c.clients
 	c.clients = nil
 	c.mu.Unlock()

@@ -261,6 +261,9 @@ func TestEnds(t *testing.T) {
 			t.Errorf("%s: Emit = %v", tt.name, err)
 		}
 		c.Close()
+		if _, err := c.Of(t.Context(), "/", nil); !errors.As(err, new(*siotest.DisconnectError)) {
+			t.Errorf("%s: Of after Close = %v", tt.name, err)
+		}
 	}
 	if _, err := siotest.Connect(t.Context(), server, nil); !errors.As(err, new(*siotest.HandshakeError)) {
 		t.Errorf("a server that was shut down = %v", err)
