@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -125,6 +126,38 @@ type Raw struct {
 // JSON returns the text. It must not be changed.
 func (r Raw) JSON() []byte { return r.json }
 
+// MarshalJSON returns the text, so that an argument may stand inside another value. One with binary values must be an
+// argument of its own: inside, they would be lost.
+func (r Raw) MarshalJSON() ([]byte, error) {
+	switch {
+	case len(r.json) == 0:
+		return []byte("null"), nil
+	case len(r.attachments) > 0 && hasPlaceholder(r.json):
+		return nil, errNestedBinary
+	}
+	return r.json, nil
+}
+
+// MarshalJSON returns the arguments as an array; see Raw.MarshalJSON.
+func (a Args) MarshalJSON() ([]byte, error) {
+	if len(a.attachments) > 0 {
+		return nil, errNestedBinary
+	}
+	data, _ := a.Encode()
+	return data, nil
+}
+
+var errNestedBinary = errors.New("socketio: Raw or Args with binary values inside of another value: give it as an argument of its own")
+
+func hasPlaceholder(text []byte) bool {
+	found := false
+	_ = parser.Placeholders(text, func(int, int, int) error {
+		found = true
+		return nil
+	})
+	return found
+}
+
 // Size returns the bytes of the argument as it came, with the binary values that it refers to.
 func (r Raw) Size() int {
 	n := len(r.json)
@@ -142,6 +175,10 @@ func (r Raw) Size() int {
 // Decode decodes the argument as encoding/json does. Binary values become []byte wherever dst has a field of that
 // type, and anywhere if dst points to an interface, a []any or a map[string]any.
 func (r Raw) Decode(dst any) error {
+	if raw, ok := dst.(*Raw); ok { // a copy, since r ends with the handler
+		*raw = Raw{json: bytes.Clone(r.json), attachments: r.attachments}
+		return nil
+	}
 	if len(r.attachments) == 0 {
 		return json.Unmarshal(r.json, dst)
 	}

@@ -55,6 +55,41 @@ func TestValuesOnTheWire(t *testing.T) {
 	}
 }
 
+// A value that cannot be sent is an error of Emit, never something else on the wire.
+func TestValuesThatCannotBeSent(t *testing.T) {
+	_, p, socket := connected(t)
+	text, err := socketio.ParseArgs([]byte(`[{"a":1},"x"]`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	withBinary, err := socketio.NewArgs([]byte{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fake, err := socketio.ParseArgs([]byte(`[{"_placeholder":true,"num":9}]`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, args := range map[string][]any{
+		"binary inside Raw inside a value": {map[string]any{"data": withBinary.Raw(0)}},
+		"binary inside Args inside":        {[]any{withBinary}},
+		"RawMessage that is not UTF-8":     {json.RawMessage("\"\xff\"")},
+		"plain data like a placeholder":    {fake, []byte{1}},
+	} {
+		if err := socket.Emit(t.Context(), "e", args...); err == nil {
+			t.Errorf("%s: Emit = nil, sent %s", name, p.read())
+		}
+	}
+	type level byte
+	if err := socket.Emit(t.Context(), "e", map[string]any{"one": text.Raw(0), "all": text}, fake, []level{1}); err == nil {
+		t.Error("plain data like a placeholder beside bytes of a named type was sent")
+	}
+	if err := socket.Emit(t.Context(), "e", map[string]any{"all": text, "one": text.Raw(0)}, []level{1, 2}); err != nil {
+		t.Fatal(err)
+	}
+	p.expect(`451-["e",{"all":[{"a":1},"x"],"one":{"a":1}},{"_placeholder":true,"num":0}]`, "b:0102")
+}
+
 // connected gives a client and its socket.
 func connected(t testing.TB) (*socketio.Server, *peer, *socketio.Socket) {
 	t.Helper()

@@ -302,11 +302,12 @@ func (c *connection) remove(s *Socket) {
 
 // violation ends a connection that broke the protocol (section "Disconnection").
 func (c *connection) violation(err error) {
+	c.server.count.violations.Add(1)
 	c.mu.Lock()
 	sockets := slices.Clone(c.sockets)
 	c.mu.Unlock()
 	for _, s := range sockets {
-		s.nsp.fail(s, fmt.Errorf("socketio: protocol violation: %w", err))
+		s.inbox.push(item{kind: itemError, err: &ProtocolError{err}}, &c.server.workers, s.run)
 	}
 	c.session.Close(engineio.ForcedClose, err)
 }

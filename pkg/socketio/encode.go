@@ -3,10 +3,12 @@ package socketio
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
 	"sync"
+	"unicode/utf8"
 
 	"example.com/chorus/internal/frame"
 	"example.com/chorus/pkg/socketio/parser"
@@ -119,16 +121,16 @@ func (p *payload) raw(text []byte, attachments [][]byte) error {
 
 // any writes a value by encoding/json, but []byte at any depth as a binary attachment.
 func (p *payload) any(v any) error {
-	var found [][]byte
+	start := len(p.json)
 	if rv := reflect.ValueOf(v); holdsBinary(rv.Type()) {
 		x := extractor{token: newToken()}
 		changed, err := x.extract(rv, 0)
 		if err != nil {
 			return err
 		}
-		if found = x.found; len(found) > 0 {
+		if len(x.found) > 0 {
 			v = changed.Interface()
-			defer x.substitute(p, len(p.json))
+			defer x.substitute(p, start)
 		}
 	}
 	w := jsonWriter{p}
@@ -137,9 +139,15 @@ func (p *payload) any(v any) error {
 	if err := enc.Encode(v); err != nil {
 		return err
 	}
-	p.json = p.json[:len(p.json)-1] // the encoder's newline
+	p.json = p.json[:start+bytes.LastIndexByte(p.json[start:], '\n')] // the encoder's newline
+	if !utf8.Valid(p.json[start:]) {                                  // which only a value that writes itself can cause
+		return errNotUTF8
+	}
 	return nil
 }
+
+// errNotUTF8: as text on a WebSocket it would end the connections of all receivers.
+var errNotUTF8 = errors.New("JSON that is not UTF-8")
 
 // jsonWriter appends to a payload.
 type jsonWriter struct{ p *payload }

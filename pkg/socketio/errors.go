@@ -31,6 +31,15 @@ type ConnectError struct {
 // Error returns the message.
 func (e *ConnectError) Error() string { return e.Message }
 
+// ProtocolError is what OnError is told when a client broke the protocol and was closed for it.
+type ProtocolError struct{ Err error }
+
+// Error says what was wrong.
+func (e *ProtocolError) Error() string { return "socketio: protocol violation: " + e.Err.Error() }
+
+// Unwrap returns what was wrong, such as parser.ErrInvalidPayload.
+func (e *ProtocolError) Unwrap() error { return e.Err }
+
 // MissingAcksError says that not all receivers of a broadcast acknowledged it.
 type MissingAcksError struct {
 	Expected int   // receivers

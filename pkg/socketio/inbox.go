@@ -18,6 +18,7 @@ type item struct {
 	buf    *[]byte // owner of the packet's text
 	packet parser.Packet
 	reason Reason
+	err    error
 }
 
 type itemKind uint8
@@ -25,6 +26,7 @@ type itemKind uint8
 const (
 	itemConnect itemKind = iota
 	itemEvent
+	itemError
 	itemDisconnect
 )
 

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"example.com/chorus/internal/engineio"
 	"example.com/chorus/internal/rooms"
 	"example.com/chorus/pkg/adapter"
@@ -129,6 +131,8 @@ func (s *Socket) run() {
 				s.nsp.handle(ctx, s, &it)
 			}
 			it.release()
+		case itemError:
+			s.nsp.fail(s, it.err)
 		case itemDisconnect:
 			s.nsp.dismiss(s, it.reason)
 		}
@@ -343,13 +347,31 @@ func (n *Namespace) fail(s *Socket, err error) {
 	}
 }
 
+// log reports errors that nobody asked for. Clients can cause any number of them, so only some are logged.
 func (n *Namespace) log(s *Socket, err error) {
-	log := n.server.options.Logger.With("namespace", n.name, "socket", s.id)
-	if p, ok := errors.AsType[*PanicError](err); ok {
-		log.Error("handler panicked", "error", err, "stack", string(p.Stack))
-		return
-	}
-	log.Warn("handler failed", "error", err)
+	l := &n.server.complaints
+	l.held.Add(1)
+	l.often.Do(func() {
+		log := n.server.options.Logger.With("namespace", n.name, "socket", s.id, "error", err)
+		if more := l.held.Swap(0) - 1; more > 0 {
+			log = log.With("others", more)
+		}
+		if p, ok := errors.AsType[*PanicError](err); ok {
+			log.Error("handler panicked", "stack", string(p.Stack))
+			return
+		}
+		if _, ok := errors.AsType[*ProtocolError](err); ok {
+			log.Info("client closed")
+			return
+		}
+		log.Warn("handler failed")
+	})
+}
+
+// complaints limits the log to some lines per second, and counts those that were held back.
+type complaints struct {
+	often rate.Sometimes
+	held  atomic.Int64
 }
 
 // guard turns a panic into a PanicError.

@@ -35,6 +35,8 @@ type Server struct {
 	count    serverCounters
 	workers  workers
 
+	complaints complaints
+
 	alone   bool // no other nodes: the adapter said so
 	handler http.Handler
 	limits  parser.Limits
@@ -63,6 +65,7 @@ func NewServer(o *Options) (*Server, error) {
 	if options.Recovery != nil && !s.alone {
 		return nil, errors.New("socketio: Options.Recovery: the adapter cannot keep sessions for other nodes")
 	}
+	s.complaints.often = rate.Sometimes{First: 5, Interval: time.Second}
 	s.bundle = newBundle(options.Client)
 	if n := options.MaxHandshakesPerSecond; n > 0 {
 		s.limiter = rate.NewLimiter(rate.Limit(n), n)

@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -380,6 +379,62 @@ func TestEmitRefuses(t *testing.T) {
 	}
 }
 
+// What handlers derive from their context ends with the socket, and costs no goroutine until then.
+func TestHandlerContext(t *testing.T) {
+	server, p, _ := connected(t)
+	derived, ended := make(chan context.Context, 1), make(chan bool, 1)
+	server.On("e", func(ctx context.Context, _ *socketio.Socket, _ socketio.Args) error {
+		if ctx.Err() != nil {
+			t.Error("the context ended before the socket")
+		}
+		before := runtime.NumGoroutine()
+		child, cancel := context.WithTimeout(ctx, time.Hour)
+		stop := context.AfterFunc(ctx, func() { t.Error("called after it was stopped") })
+		if !stop() {
+			t.Error("stop = false, want true")
+		}
+		context.AfterFunc(child, func() { cancel(); ended <- true })
+		if n := runtime.NumGoroutine(); n > before {
+			t.Errorf("%d goroutines, %d before", n, before)
+		}
+		derived <- child
+		return nil
+	})
+	p.send(`42["e"]`)
+	child := receive(t, derived)
+	p.ws.Close()
+	receive(t, ended)
+	if child.Err() == nil {
+		t.Error("the derived context did not end")
+	}
+}
+
+// OnError is one of the socket's handlers: it runs with them, not beside them, and holds up nobody else.
+func TestOnErrorRunsInOrder(t *testing.T) {
+	server, front := start(t, nil)
+	release := make(chan struct{})
+	failed := make(chan error, 1)
+	server.On("wait", func(context.Context, *socketio.Socket, socketio.Args) error { <-release; return nil })
+	server.OnError(func(_ context.Context, _ *socketio.Socket, err error) { failed <- err })
+	p := dial(t, front, "/")
+	p.send(`42["wait"]`)
+	p.send(`42["connect"]`)
+	p.expectClosed()
+	select {
+	case err := <-failed:
+		t.Errorf("OnError ran beside a handler: %v", err)
+	default:
+	}
+	close(release)
+	var broken *socketio.ProtocolError
+	if err := receive(t, failed); !errors.As(err, &broken) {
+		t.Errorf("OnError got %v", err)
+	}
+	if n := server.Stats().Violations; n != 1 {
+		t.Errorf("Violations = %d, want 1", n)
+	}
+}
+
 // A client that sends faster than its handlers work is not read any further, and others do not notice.
 func TestFullInboxStopsReading(t *testing.T) {
 	server, front := start(t, nil)
@@ -509,54 +564,5 @@ func TestNewServerNamesTheBadOption(t *testing.T) {
 		if _, err := socketio.NewServer(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("NewServer = %v, want an error that names %s", err, want)
 		}
-	}
-}
-
-func TestClientBundle(t *testing.T) {
-	dist := fstest.MapFS{
-		"socket.io.min.js":     {Data: []byte("/*! Socket.IO v4.8.4 */ plain")},
-		"socket.io.min.js.br":  {Data: []byte("brotli")},
-		"socket.io.min.js.map": {Data: []byte("{}")},
-		"secret.txt":           {Data: []byte("no")},
-	}
-	_, with := start(t, &socketio.Options{Client: dist})
-	_, without := start(t, nil)
-	get := func(url string, header ...string) (int, string, http.Header) {
-		req, _ := http.NewRequest(http.MethodGet, url, nil)
-		req.Header.Set("Accept-Encoding", "identity")
-		for i := 0; i+1 < len(header); i += 2 {
-			req.Header.Set(header[i], header[i+1])
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		body, _ := io.ReadAll(resp.Body)
-		return resp.StatusCode, string(body), resp.Header
-	}
-	file := with.URL + "/socket.io/socket.io.min.js"
-	code, body, h := get(file + "?x=1")
-	if code != 200 || body != "/*! Socket.IO v4.8.4 */ plain" || h.Get("ETag") != `"4.8.4"` ||
-		h.Get("Content-Type") != "application/javascript; charset=utf-8" || h.Get("Vary") != "Accept-Encoding" {
-		t.Errorf("bundle = %d %q %v", code, body, h)
-	}
-	if code, body, h := get(file, "Accept-Encoding", "gzip, br;q=0.5"); code != 200 || body != "brotli" || h.Get("Content-Encoding") != "br" {
-		t.Errorf("compressed bundle = %d %q %v", code, body, h)
-	}
-	if _, body, _ := get(file, "Accept-Encoding", "br;q=0"); body == "brotli" {
-		t.Error("br;q=0 was answered with brotli")
-	}
-	if code, body, _ := get(file, "If-None-Match", `W/"4.8.4"`); code != 304 || body != "" {
-		t.Errorf("If-None-Match = %d %q, want 304", code, body)
-	}
-	if _, _, h := get(file + ".map"); h.Get("Content-Type") != "application/json; charset=utf-8" {
-		t.Errorf("map has type %q", h.Get("Content-Type"))
-	}
-	if code, body, _ := get(with.URL + "/socket.io/secret.txt"); code != 400 || !strings.Contains(body, `"code":0`) {
-		t.Errorf("another file = %d %q, want the engine's 400", code, body)
-	}
-	if code, body, _ := get(without.URL + "/socket.io/socket.io.js"); code != 404 || !strings.Contains(body, "Options.Client") {
-		t.Errorf("missing bundle = %d %q", code, body)
 	}
 }

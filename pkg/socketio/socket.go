@@ -52,7 +52,8 @@ type Socket struct {
 		mu     sync.Mutex
 		ended  bool
 		detail error
-		done   chan struct{} // made when a handler's context is asked for it
+		done   chan struct{}        // made when a handler's context is asked for it
+		after  map[*func()]struct{} // of contexts that derive from that one
 	}
 }
 
@@ -156,11 +157,11 @@ func (s *Socket) Rooms() []string {
 func (s *Socket) Join(ctx context.Context, names ...string) error {
 	var followed []string
 	for _, name := range names {
-		first, err := s.join(name)
+		joined, err := s.join(name)
 		if err != nil {
 			return fmt.Errorf("socketio: join %.64q: %w", name, err)
 		}
-		if first {
+		if joined {
 			followed = append(followed, name)
 		}
 	}
@@ -294,6 +295,10 @@ func (s *Socket) end(reason Reason, detail error) {
 	s.life.ended = true
 	if first {
 		s.life.detail = detail
+		for f := range s.life.after {
+			go (*f)()
+		}
+		s.life.after = nil
 	}
 	if first && s.life.done != nil {
 		close(s.life.done)
@@ -344,4 +349,26 @@ func (c *handlerContext) Err() error {
 		return context.Canceled
 	}
 	return nil
+}
+
+// AfterFunc is what the context package looks for, so that deriving a context costs no goroutine: f is called on one
+// of its own when the socket has ended. stop tells whether it came in time.
+func (c *handlerContext) AfterFunc(f func()) (stop func() bool) {
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	if c.life.ended {
+		go f()
+		return func() bool { return false }
+	}
+	if c.life.after == nil {
+		c.life.after = make(map[*func()]struct{})
+	}
+	c.life.after[&f] = struct{}{}
+	return func() bool {
+		c.life.mu.Lock()
+		defer c.life.mu.Unlock()
+		_, waiting := c.life.after[&f]
+		delete(c.life.after, &f)
+		return waiting
+	}
 }

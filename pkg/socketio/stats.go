@@ -23,6 +23,10 @@ type Stats struct {
 	Adapter       *adapter.Stats   // nil when the adapter counts nothing
 	HandlerPanics uint64
 	Draining      bool
+
+	ConnectTimeouts   uint64 // connections that joined no namespace in time
+	UnknownNamespaces uint64 // CONNECT packets for namespaces that do not exist
+	Violations        uint64 // connections that were closed because they broke the Socket.IO protocol
 }
 
 // TransportStats are the figures of one transport.
@@ -67,6 +71,7 @@ type serverCounters struct {
 	panics            atomic.Uint64
 	connectTimeouts   atomic.Uint64
 	unknownNamespaces atomic.Uint64
+	violations        atomic.Uint64
 }
 
 // namespaceCounters are one namespace's. The origins and scopes are indexes into their names.
@@ -109,7 +114,8 @@ func (c *namespaceCounters) disconnected(r Reason) {
 	c.disconnectedByReason[r]++
 }
 
-// Stats returns the figures of the server. It costs some microseconds and may be called at any time.
+// Stats returns the figures of the server. It visits every namespace and connection: call it to be scraped, not in a
+// loop.
 func (s *Server) Stats() Stats {
 	e := s.engine.Stats()
 	st := Stats{
@@ -117,6 +123,10 @@ func (s *Server) Stats() Stats {
 		QueueBytes: e.QueueBytes, QueueMessages: e.QueueFrames,
 		HandlerPanics: s.count.panics.Load(),
 		Draining:      s.draining.Load(),
+
+		ConnectTimeouts:   s.count.connectTimeouts.Load(),
+		UnknownNamespaces: s.count.unknownNamespaces.Load(),
+		Violations:        s.count.violations.Load(),
 	}
 	for i, name := range [2]string{Polling, WebSocket} {
 		t := TransportStats{

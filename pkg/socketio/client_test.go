@@ -1,0 +1,60 @@
+package socketio_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"example.com/chorus/pkg/socketio"
+)
+
+func TestClientBundle(t *testing.T) {
+	dist := fstest.MapFS{
+		"socket.io.min.js":     {Data: []byte("/*! Socket.IO v4.8.4 */ plain")},
+		"socket.io.min.js.br":  {Data: []byte("brotli")},
+		"socket.io.min.js.map": {Data: []byte("{}")},
+		"secret.txt":           {Data: []byte("no")},
+	}
+	_, with := start(t, &socketio.Options{Client: dist})
+	_, without := start(t, nil)
+	get := func(url string, header ...string) (int, string, http.Header) {
+		req, _ := http.NewRequest(http.MethodGet, url, nil)
+		req.Header.Set("Accept-Encoding", "identity")
+		for i := 0; i+1 < len(header); i += 2 {
+			req.Header.Set(header[i], header[i+1])
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, string(body), resp.Header
+	}
+	file := with.URL + "/socket.io/socket.io.min.js"
+	code, body, h := get(file + "?x=1")
+	if code != 200 || body != "/*! Socket.IO v4.8.4 */ plain" || h.Get("ETag") != `"4.8.4"` ||
+		h.Get("Content-Type") != "application/javascript; charset=utf-8" || h.Get("Vary") != "Accept-Encoding" {
+		t.Errorf("bundle = %d %q %v", code, body, h)
+	}
+	if code, body, h := get(file, "Accept-Encoding", "gzip, br;q=0.5"); code != 200 || body != "brotli" || h.Get("Content-Encoding") != "br" {
+		t.Errorf("compressed bundle = %d %q %v", code, body, h)
+	}
+	if _, body, _ := get(file, "Accept-Encoding", "br;q=0"); body == "brotli" {
+		t.Error("br;q=0 was answered with brotli")
+	}
+	if code, body, _ := get(file, "If-None-Match", `W/"4.8.4"`); code != 304 || body != "" {
+		t.Errorf("If-None-Match = %d %q, want 304", code, body)
+	}
+	if _, _, h := get(file + ".map"); h.Get("Content-Type") != "application/json; charset=utf-8" {
+		t.Errorf("map has type %q", h.Get("Content-Type"))
+	}
+	if code, body, _ := get(with.URL + "/socket.io/secret.txt"); code != 400 || !strings.Contains(body, `"code":0`) {
+		t.Errorf("another file = %d %q, want the engine's 400", code, body)
+	}
+	if code, body, _ := get(without.URL + "/socket.io/socket.io.js"); code != 404 || !strings.Contains(body, "Options.Client") {
+		t.Errorf("missing bundle = %d %q", code, body)
+	}
+}
