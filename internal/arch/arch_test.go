@@ -49,7 +49,7 @@ var allowed = map[string][]string{
 	"internal/rooms":           {},
 	"web":                      {},
 	"loadtest/...":             {"loadtest/...", gorilla, kong},
-	"test/...":                 {"pkg/socketio", "pkg/socketio/promsio", "pkg/adapter", "pkg/adapter/redisadapter", "web", goRedis, prometheus},
+	"test/...":                 {"pkg/socketio", "pkg/socketio/parser", "pkg/socketio/promsio", "pkg/adapter", "pkg/adapter/redisadapter", "web", goRedis, prometheus},
 }
 
 // unreachable lists what a package must not depend on, not even through others.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"example.com/chorus/pkg/socketio"
@@ -20,13 +21,13 @@ func registerChat(nsp *socketio.Namespace, events []string, log *slog.Logger) {
 	for _, event := range events {
 		nsp.On(event, func(ctx context.Context, s *socketio.Socket, args socketio.Args) error {
 			logEvent(ctx, log, event, s, args)
-			if err := nsp.Emit(ctx, event, args); err != nil {
-				return err
+			err := nsp.Emit(ctx, event, args)
+			// Whatever became of the line to the other nodes, this node's clients have it: one with the option "retries",
+			// which sends again until it hears this, must not make them hear it again.
+			if args.WantsAck() {
+				err = errors.Join(err, args.Ack(ctx))
 			}
-			if args.WantsAck() { // such as a client with the option "retries", which sends again until it hears this
-				return args.Ack(ctx)
-			}
-			return nil
+			return err
 		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 )
+
+const maxPort = 65535
 
 // config is what one node needs to know, as flags of the command line. Each flag is an environment variable
 // too; defaults are in the tags, and validate checks what tags cannot say.
@@ -58,7 +61,7 @@ type redisConfig struct {
 	Prefix   string        `default:"socket.io" help:"Prefix of the channels, as in Node's adapter."`
 	Watchdog time.Duration `default:"3s" help:"A connection that does not answer for this long is made anew; at least 2s."`
 
-	PublishQueue int    `default:"8192" help:"Messages that may wait to be published; then emitting waits."`
+	PublishQueue int    `default:"8192" help:"Messages that may wait to be published; then emitting waits, or fails while Redis is away."`
 	PublishBatch int    `default:"256" help:"Messages that are sent to Redis together at most."`
 	Degraded     string `default:"serve" enum:"serve,refuse" help:"Readiness while Redis is away: serve (ready, clients of this node still reach each other) or refuse (not ready)."`
 
@@ -117,6 +120,11 @@ func (c *config) redisOptions() (*redis.Options, error) {
 		}
 		return nil, fmt.Errorf("--redis.url: %w", err)
 	}
+	if _, port, err := net.SplitHostPort(o.Addr); o.Network == "tcp" && err == nil {
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > maxPort {
+			return nil, fmt.Errorf("--redis.url: port %q is not between 1 and %d", port, maxPort)
+		}
+	}
 	o.MaxRetries = -1
 	return o, nil
 }
@@ -140,7 +148,7 @@ var reservedEvents = []string{"connect", "connect_error", "disconnect", "disconn
 
 // validate returns the first value that cannot work, named by its flag, and brings values into their one form.
 func (c *config) validate() error {
-	if !validPath.MatchString(c.Path) {
+	if !validPath.MatchString(c.Path) || path.Clean(c.Path) != strings.TrimSuffix(c.Path, "/") && c.Path != "/" {
 		return fmt.Errorf("--path: %q is not a path such as /socket.io/ (letters, digits, - . _ ~)", c.Path)
 	}
 	if !strings.HasSuffix(c.Path, "/") {

@@ -42,6 +42,10 @@ func (c *demoCommand) Validate() error {
 		if err := validateAddr(a.flag, a.addr); err != nil {
 			return err
 		}
+		_, port, _ := net.SplitHostPort(a.addr)
+		if n, err := strconv.Atoi(port); err == nil && n > maxPort-demoNodes {
+			return fmt.Errorf("--%s: the demo needs the %d ports after %s, and the last one is %d", a.flag, demoNodes, port, maxPort)
+		}
 	}
 	return c.config.validate()
 }

@@ -13,6 +13,10 @@ func (c *config) logger(p *process) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(c.Log.Level)) // one of the enum's names
 	o := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		// Only where a server's words can be: replaced everywhere, a password that is a common word would show itself.
+		if a.Key != "error" && a.Key != "detail" {
+			return a
+		}
 		switch v := a.Value.Any().(type) {
 		case string:
 			a.Value = slog.StringValue(c.hideSecrets(v))

@@ -88,11 +88,15 @@ func (c *serveCommand) end(n *node, signal os.Signal, signals <-chan os.Signal) 
 	case <-wait.C:
 	case <-ctx.Done():
 	}
+	open := n.connections()
 	err := n.shutdown(ctx)
-	if context.Cause(ctx) == errSecondSignal {
-		return errSecondSignal
+	if context.Cause(ctx) != errSecondSignal {
+		return err
 	}
-	return err
+	if open == 0 {
+		return nil // there was nothing to cut short
+	}
+	return errSecondSignal
 }
 
 // tagOf makes a route tag of a node's name. It is a digest because the tag goes to every client, and names of

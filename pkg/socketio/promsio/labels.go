@@ -12,21 +12,22 @@ const other = "other"
 
 // The closed lists of label values.
 var (
-	transports     = []string{"polling", "websocket"}
-	origins        = []string{"local", "remote"}
-	closeReasons   = []string{"client", "server", "ping_timeout", "transport_error", "parse_error", "slow_consumer", "drain", "limit"}
-	handshakes     = []string{"ok", "bad_request", "unknown_transport", "forbidden", "limit", "draining", "cors"}
-	rejections     = []string{"unknown_sid", "wrong_node", "bad_method", "too_large", "overlap"}
-	upgrades       = []string{"ok", "timeout", "probe_failed", "closed"}
-	connects       = []string{"ok", "middleware", "timeout", "unknown_namespace"}
-	scopes         = []string{"all", "rooms", "except"}
-	drops          = []string{"volatile", "queue_full", "closed", "too_large"}
-	roles          = []string{"publish", "subscribe"}
-	causes         = []string{"closed", "watchdog", "moved", "failover"}
-	channelKinds   = []string{"broadcast", "room", "request", "response", "stream"}
-	publishErrors  = []string{"timeout", "refused", "moved", "oom", "readonly", "auth", other}
-	receiveResults = []string{"delivered", "own", "no_match", "malformed"}
-	subscriptions  = []string{"channel", "pattern", "sharded"}
+	transports      = []string{"polling", "websocket"}
+	origins         = []string{"local", "remote"}
+	closeReasons    = []string{"client", "server", "ping_timeout", "transport_error", "parse_error", "slow_consumer", "drain", "limit"}
+	handshakes      = []string{"ok", "bad_request", "unknown_transport", "forbidden", "limit", "draining", "cors"}
+	rejections      = []string{"unknown_sid", "wrong_node", "bad_method", "too_large", "overlap"}
+	upgrades        = []string{"ok", "timeout", "probe_failed", "closed"}
+	connects        = []string{"ok", "middleware", "timeout", "unknown_namespace"}
+	recoveryResults = []string{"ok", "expired", "unknown", "too_many", "no_offset"}
+	scopes          = []string{"all", "rooms", "except"}
+	drops           = []string{"volatile", "queue_full", "closed", "too_large"}
+	roles           = []string{"publish", "subscribe"}
+	causes          = []string{"closed", "watchdog", "moved", "failover"}
+	channelKinds    = []string{"broadcast", "room", "request", "response", "stream"}
+	publishErrors   = []string{"timeout", "refused", "moved", "oom", "readonly", "auth", other}
+	receiveResults  = []string{"delivered", "own", "no_match", "malformed"}
+	subscriptions   = []string{"channel", "pattern", "sharded"}
 )
 
 // disconnects are the reasons of the Socket.IO protocol, and those of our own limits, as labels.

@@ -1,6 +1,8 @@
 package promsio
 
 import (
+	"maps"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"example.com/chorus/pkg/adapter"
@@ -40,6 +42,10 @@ var (
 	eventsReceived    = describe("events_received_total", "Events received from clients.", "namespace", "event")
 	eventsSent        = describe("events_sent_total", "Events that this node emitted: to one socket, as a broadcast, or as an acknowledgement.", "namespace", "kind")
 	broadcasts        = describe("broadcasts_total", "Broadcasts delivered on this node, by the node they come from.", "namespace", "origin", "scope")
+
+	recoveries       = describe("recoveries_total", "Attempts to recover a session; expired counts sessions that no client came back to.", "result")
+	recoverySessions = describe("recovery_sessions", "Sessions that are kept for clients that may come back.")
+	violations       = describe("protocol_violations_total", "Connections closed because their client broke the Socket.IO protocol.")
 
 	handlerPanics = describe("handler_panics_total", "Handlers that panicked; each ended its socket.", "event")
 	draining      = describe("draining", "1 while the node refuses new connections.")
@@ -98,9 +104,8 @@ func collectStats(ch chan<- prometheus.Metric, stats socketio.Stats) {
 	s.counters(messagesDropped, drops, stats.Dropped)
 	s.gauge(queueMessages, float64(stats.QueueMessages))
 	s.gauge(queueBytes, float64(stats.QueueBytes))
-	for _, n := range stats.Namespaces {
-		s.namespace(n)
-	}
+	s.namespaces(stats)
+	s.counter(violations, stats.Violations)
 	s.counter(handlerPanics, stats.HandlerPanics, other)
 	s.gauge(draining, truth(stats.Draining))
 	if stats.Adapter != nil {
@@ -122,6 +127,29 @@ func (s sink) transport(t socketio.TransportStats) {
 	s.counter(bytesSent, t.BytesSent, name)
 	s.counter(deliveries, t.Deliveries, name)
 	s.counter(flushes, t.Flushes, name)
+}
+
+// namespaces sends the figures of namespaces, and those of clients that reached none under the name "other".
+func (s sink) namespaces(stats socketio.Stats) {
+	nowhere := map[string]uint64{"timeout": stats.ConnectTimeouts, "unknown_namespace": stats.UnknownNamespaces}
+	attempts, sessions, others := make(map[string]uint64), int64(0), false
+	for _, n := range stats.Namespaces {
+		if n.Name == other {
+			others = true
+			n.Connects = maps.Clone(n.Connects)
+			maps.Copy(n.Connects, nowhere)
+		}
+		s.namespace(n)
+		for result, count := range n.Recoveries {
+			attempts[result] += count
+		}
+		sessions += n.Sessions
+	}
+	if !others {
+		s.counters(socketConnects, connects, nowhere, other)
+	}
+	s.counters(recoveries, recoveryResults, attempts)
+	s.gauge(recoverySessions, float64(sessions))
 }
 
 func (s sink) namespace(n socketio.NamespaceStats) {
