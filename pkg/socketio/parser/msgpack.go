@@ -1,7 +1,9 @@
 package parser
 
 import (
+	"bytes"
 	"fmt"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
@@ -111,14 +113,22 @@ func (d *msgpackDecoder) decode(msg []byte) error {
 	return d.data(f.data)
 }
 
+// texts keeps the buffers in which data becomes JSON before its length is known.
+var texts = sync.Pool{New: func() any { return new([]byte) }}
+
 // data reads what the packet carries and checks its shape.
 func (d *msgpackDecoder) data(b []byte) error {
 	p := &d.packet
-	var err error
-	if p.Data, p.Binary, _, err = d.limits.AppendJSON(make([]byte, 0, len(b)+len(b)/4), b); err != nil {
+	buf := texts.Get().(*[]byte)
+	text, binary, _, err := d.limits.AppendJSON((*buf)[:0], b)
+	if err != nil {
 		return fmt.Errorf("data of %s packet: %w", p.Type, err)
 	}
-	p.Attachments = len(p.Binary)
+	p.Data, p.Binary, p.Attachments = bytes.Clone(text), binary, len(binary)
+	if cap(text) <= 64<<10 { // what one huge packet grew is not kept for the small ones
+		*buf = text
+		texts.Put(buf)
+	}
 	if !shapeFits(p.Type, p.Data) || p.Attachments > 0 && p.Type != Event && p.Type != Ack {
 		return fmt.Errorf("%w of %s packet", ErrInvalidPayload, p.Type)
 	}

@@ -228,34 +228,3 @@ func FuzzDecode(f *testing.F) {
 		})
 	})
 }
-
-const chat = `2["chat message",{"room":"general","text":"Hello, everybody! How are you today? <b>fine</b>","user":{"id":12345,"name":"Ann"},"tags":["a","b"],"time":1732272000000}]`
-
-func TestDecodeAllocatesNothing(t *testing.T) {
-	if raceEnabled {
-		t.Skip("the race detector empties pools at random: allocations are counted in runs without it")
-	}
-	msg := []byte(chat)
-	if n := testing.AllocsPerRun(100, func() {
-		p, err := parser.Decode(msg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		parser.Split(p.Data)
-	}); n != 0 {
-		t.Errorf("Decode and Split allocate %v times, want 0", n)
-	}
-}
-
-func BenchmarkDecode(b *testing.B) {
-	msg := []byte(chat)
-	b.ReportAllocs()
-	b.SetBytes(int64(len(msg)))
-	for b.Loop() {
-		p, err := parser.Decode(msg)
-		if err != nil {
-			b.Fatal(err)
-		}
-		parser.Split(p.Data)
-	}
-}
