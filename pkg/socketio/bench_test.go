@@ -2,6 +2,7 @@ package socketio_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"example.com/chorus/pkg/socketio"
@@ -50,6 +51,26 @@ func BenchmarkEcho(b *testing.B) {
 	for b.Loop() {
 		p.send(`421["echo",{"a":[1,2,3]}]`)
 		p.expect(`431[{"a":[1,2,3]}]`)
+	}
+}
+
+// BenchmarkDispatch is the way of one event from the reader to its handler: decoding included, the inbox and its
+// worker too, without the network.
+func BenchmarkDispatch(b *testing.B) {
+	server, _, s := connected(b)
+	const typed socketio.Event[chatMessage] = "typed"
+	handled := make(chan struct{}, 1)
+	typed.Handle(server, func(context.Context, *socketio.Socket, chatMessage) error { handled <- struct{}{}; return nil })
+	server.On("dynamic", func(context.Context, *socketio.Socket, socketio.Args) error { handled <- struct{}{}; return nil })
+	for _, event := range []string{"dynamic", "typed"} {
+		b.Run(event, func(b *testing.B) {
+			packet := []byte(strings.Replace(`2`+chatData, "chat message", event, 1))
+			b.ReportAllocs()
+			for b.Loop() {
+				socketio.Receive(s, packet)
+				<-handled
+			}
+		})
 	}
 }
 

@@ -50,6 +50,11 @@ func (s *Socket) Emit(ctx context.Context, event string, args ...any) error {
 // Send emits the event "message".
 func (s *Socket) Send(ctx context.Context, args ...any) error { return s.Emit(ctx, "message", args...) }
 
+// Send emits the event "message".
+func (e SocketEmitter) Send(ctx context.Context, args ...any) error {
+	return e.Emit(ctx, "message", args...)
+}
+
 // Emit sends an event as Socket.Emit does. A volatile one never waits.
 func (e SocketEmitter) Emit(ctx context.Context, event string, args ...any) error {
 	if err := e.emit(ctx, event, args); err != nil {

@@ -7,3 +7,6 @@ func EventArgs(data []byte, attachments ...[]byte) Args {
 	_, elements := parser.Split(data)
 	return Args{elements: elements, attachments: attachments}
 }
+
+// Receive hands a packet to the connection of a socket, as its reader does.
+func Receive(s *Socket, packet []byte) { s.conn.Message(false, packet) }

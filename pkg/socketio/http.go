@@ -50,8 +50,9 @@ type PerMessageDeflate struct {
 	Level int
 }
 
-// ConnectionError tells of a request that was refused with a code of the Engine.IO protocol.
-type ConnectionError struct {
+// RefusedRequest is a request that was refused with a code of the Engine.IO protocol (section "Verification order and
+// errors"); see Options.ConnectionError.
+type RefusedRequest struct {
 	Request *http.Request
 	Code    int            // 0 transport unknown, 1 session unknown, 2 bad method, 3 bad request, 4 forbidden, 5 unsupported protocol
 	Message string         // what the client is told
@@ -125,7 +126,7 @@ func (o *Options) engineHooks(e *engineio.Options) {
 	e.Cookie = o.Cookie
 	e.HTTPCompression = engineio.HTTPCompression(o.HTTPCompression)
 	if o.ConnectionError != nil {
-		e.ConnectionError = func(c engineio.ConnectionError) { o.ConnectionError(ConnectionError(c)) }
+		e.ConnectionError = func(c engineio.ConnectionError) { o.ConnectionError(RefusedRequest(c)) }
 	}
 	if o.PerMessageDeflate != nil {
 		d := engineio.Deflate(*o.PerMessageDeflate)

@@ -99,7 +99,7 @@ type Options struct {
 	InitialHeaders func(h http.Header, r *http.Request)
 	Headers        func(h http.Header, r *http.Request)
 	// ConnectionError is told of refused requests. It must return quickly. Default none.
-	ConnectionError func(ConnectionError)
+	ConnectionError func(RefusedRequest)
 	// GenerateID makes the random part of the connections' ids, which are secrets: 1 to 64 characters of A-Z, a-z, 0-9,
 	// "-" and "_". Default 20 random characters.
 	GenerateID func(r *http.Request) (string, error)

@@ -59,6 +59,23 @@ func (p *ParentNamespace) To(rooms ...string) ParentBroadcast {
 	return ParentBroadcast{p, Broadcast{}.To(rooms...)}
 }
 
+// In is To.
+func (p *ParentNamespace) In(rooms ...string) ParentBroadcast { return p.To(rooms...) }
+
+// Except returns a broadcast that leaves out the members of rooms.
+func (p *ParentNamespace) Except(rooms ...string) ParentBroadcast { return p.To().Except(rooms...) }
+
+// Local returns a broadcast to the clients of this node.
+func (p *ParentNamespace) Local() ParentBroadcast { return p.To().Local() }
+
+// Volatile returns a broadcast that clients which are not ready miss.
+func (p *ParentNamespace) Volatile() ParentBroadcast { return p.To().Volatile() }
+
+// Send emits the event "message".
+func (p *ParentNamespace) Send(ctx context.Context, args ...any) error {
+	return p.Emit(ctx, "message", args...)
+}
+
 // ParentBroadcast is a Broadcast in every child of a parent.
 type ParentBroadcast struct {
 	parent *ParentNamespace
@@ -69,6 +86,9 @@ type ParentBroadcast struct {
 func (b ParentBroadcast) To(rooms ...string) ParentBroadcast {
 	return ParentBroadcast{b.parent, b.choice.To(rooms...)}
 }
+
+// In is To.
+func (b ParentBroadcast) In(rooms ...string) ParentBroadcast { return b.To(rooms...) }
 
 // Except is Broadcast.Except.
 func (b ParentBroadcast) Except(rooms ...string) ParentBroadcast {
@@ -83,6 +103,16 @@ func (b ParentBroadcast) Local() ParentBroadcast {
 // Volatile is Broadcast.Volatile.
 func (b ParentBroadcast) Volatile() ParentBroadcast {
 	return ParentBroadcast{b.parent, b.choice.Volatile()}
+}
+
+// Compress is Broadcast.Compress.
+func (b ParentBroadcast) Compress(on bool) ParentBroadcast {
+	return ParentBroadcast{b.parent, b.choice.Compress(on)}
+}
+
+// Send emits the event "message".
+func (b ParentBroadcast) Send(ctx context.Context, args ...any) error {
+	return b.Emit(ctx, "message", args...)
 }
 
 // Emit sends the event in every child. It returns the first error, after all were tried.

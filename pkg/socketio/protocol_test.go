@@ -172,7 +172,7 @@ func TestCORSAndMiddleware(t *testing.T) {
 }
 
 func TestHandshakeHooks(t *testing.T) {
-	var refused []socketio.ConnectionError
+	var refused []socketio.RefusedRequest
 	server, front := start(t, &socketio.Options{
 		AllowRequest: func(r *http.Request) error {
 			if r.Header.Get("X-Key") == "" {
@@ -182,7 +182,7 @@ func TestHandshakeHooks(t *testing.T) {
 		},
 		InitialHeaders:  func(h http.Header, _ *http.Request) { h.Set("X-Initial", "1") },
 		Headers:         func(h http.Header, _ *http.Request) { h.Set("X-Every", "1") },
-		ConnectionError: func(e socketio.ConnectionError) { refused = append(refused, e) },
+		ConnectionError: func(e socketio.RefusedRequest) { refused = append(refused, e) },
 		GenerateID:      func(*http.Request) (string, error) { return "custom-id", nil },
 		InitialPacket:   "hello!",
 		Cookie:          &http.Cookie{Name: "io", Path: "/", HttpOnly: true},
