@@ -37,7 +37,7 @@ func ExampleOptions_handshake() {
 			return nil
 		},
 		InitialHeaders: func(h http.Header, r *http.Request) { h.Set("X-Node", "n1") },
-		ConnectionError: func(e socketio.ConnectionError) {
+		ConnectionError: func(e socketio.RefusedRequest) {
 			fmt.Println("refused:", e.Code, e.Message)
 		},
 	})
