@@ -14,7 +14,10 @@ import (
 // EVENT and ACK have no binary forms, and a decoded packet has the type Event or Ack also when Binary is not empty.
 //
 // Clients must use the same parser. Some of JavaScript's values have no JSON form, so they do not survive: a Date
-// becomes a string, undefined becomes null or is left out, a number that is not finite becomes null.
+// becomes a string, undefined becomes null or is left out, a number that is not finite becomes null. Binary values
+// may stand in events and acknowledgements only. What would harm receivers that use the default form is refused, also
+// where the npm package lets it pass: events without a name or with a reserved one, and, beside binary values, objects
+// that look like placeholders.
 func Msgpack() Parser { return Limits{}.Msgpack() }
 
 // Msgpack is the function Msgpack within these limits. MaxAttachments counts the binary values of a packet, of which

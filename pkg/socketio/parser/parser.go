@@ -20,7 +20,7 @@ type Decoder interface {
 	Close()
 }
 
-// Chunk is one message of a packet: Engine.IO text or binary.
+// Chunk is one message of a packet: Engine.IO text, which must be valid UTF-8, or binary.
 type Chunk struct {
 	Binary bool
 	Data   []byte
