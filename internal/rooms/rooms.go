@@ -44,6 +44,7 @@ type room[M any] struct {
 	order  sync.Mutex // one broadcast at a time, so that all members see the same order
 
 	mu     sync.RWMutex // guards what follows; held for one chunk of a walk
+	walked bool         // a broadcast is under way: who joins now takes a slot behind its end, so that nobody is met twice
 	chunks []*chunk[M]
 	free   []*Membership[M] // left slots; their member is nil
 	live   int
@@ -119,7 +120,7 @@ func (r *room[M]) join(member *M, entered func()) (m *Membership[M], first, ok b
 	if r.gone {
 		return nil, false, false
 	}
-	if n := len(r.free); n > 0 {
+	if n := len(r.free); n > 0 && !r.walked {
 		m, r.free = r.free[n-1], r.free[:n-1]
 	} else {
 		m = r.appendSlot()
@@ -245,12 +246,11 @@ func (x *Index[M]) Broadcast(sel Selection[M], fn func(m *M, i int) bool) int {
 		locked = inOrder(slices.Concat(excepted, targets))
 	}
 	for _, r := range locked {
-		r.order.Lock()
+		r.begin()
 	}
 	defer func() {
 		for _, r := range locked {
-			r.compact()
-			r.order.Unlock()
+			r.end()
 		}
 	}()
 	if len(excepted) > 0 {
@@ -345,40 +345,68 @@ func (x *Index[M]) put(m map[*M]struct{}) {
 	}
 }
 
+// begin takes the room's turn for a broadcast, end gives it back.
+func (r *room[M]) begin() {
+	r.order.Lock()
+	r.mu.Lock()
+	r.walked = true
+	r.mu.Unlock()
+}
+
+func (r *room[M]) end() {
+	r.mu.Lock()
+	r.walked = false
+	r.mu.Unlock()
+	r.compact()
+	r.order.Unlock()
+}
+
+// extent is where the room ends when a walk begins.
+func (r *room[M]) extent() (chunks, last int) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if chunks = len(r.chunks); chunks > 0 {
+		last = len(r.chunks[chunks-1].slots)
+	}
+	return chunks, last
+}
+
 // walk calls fn for every member, from several goroutines if there are many.
 func (r *room[M]) walk(fn func(*M, int) bool) int {
-	r.mu.RLock()
-	n := len(r.chunks)
-	r.mu.RUnlock()
-	helpers := min(runtime.GOMAXPROCS(0), n/parallelAbove+1)
+	chunks, last := r.extent()
+	helpers := min(runtime.GOMAXPROCS(0), chunks/parallelAbove+1)
 	if helpers <= 1 {
-		return r.walkAlone(fn)
+		return r.walkEvery(0, 1, chunks, last, fn)
 	}
 	var total atomic.Int64
 	var wg sync.WaitGroup
 	for h := range helpers {
-		wg.Go(func() { total.Add(int64(r.walkEvery(h, helpers, fn))) })
+		wg.Go(func() { total.Add(int64(r.walkEvery(h, helpers, chunks, last, fn))) })
 	}
 	wg.Wait()
 	return int(total.Load())
 }
 
-func (r *room[M]) walkAlone(fn func(*M, int) bool) int { return r.walkEvery(0, 1, fn) }
+func (r *room[M]) walkAlone(fn func(*M, int) bool) int {
+	chunks, last := r.extent()
+	return r.walkEvery(0, 1, chunks, last, fn)
+}
 
-// walkEvery visits every step-th chunk from first on. The lock is let go between chunks, so that joins and
-// leaves wait for a chunk at most.
-func (r *room[M]) walkEvery(first, step int, fn func(*M, int) bool) (n int) {
-	for i := first; ; i += step {
+// walkEvery visits every step-th of the chunks from first on; the last one has last slots. The lock is let go between
+// chunks, so that joins and leaves wait for a chunk at most.
+func (r *room[M]) walkEvery(first, step, chunks, last int, fn func(*M, int) bool) (n int) {
+	for i := first; i < chunks; i += step {
 		r.mu.RLock()
-		if i >= len(r.chunks) {
-			r.mu.RUnlock()
-			return n
+		slots := r.chunks[i].slots
+		if i == chunks-1 {
+			slots = slots[:last]
 		}
-		for j := range r.chunks[i].slots {
-			if m := r.chunks[i].slots[j].member; m != nil && fn(m, i*chunkSize+j) {
+		for j := range slots {
+			if m := slots[j].member; m != nil && fn(m, i*chunkSize+j) {
 				n++
 			}
 		}
 		r.mu.RUnlock()
 	}
+	return n
 }

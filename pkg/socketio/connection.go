@@ -149,7 +149,9 @@ func (c *connection) dispatch(p parser.Packet) (ok bool, err error) {
 	case parser.Disconnect:
 		s, err := c.socket(p.Namespace)
 		if err == nil {
-			c.remove(s)
+			c.mu.Lock()
+			s.clientLeft = true
+			c.mu.Unlock()
 			s.end(ClientNamespaceDisconnect, nil)
 		}
 		return true, err
@@ -187,8 +189,8 @@ func (c *connection) socket(name []byte) (*Socket, error) {
 	defer c.mu.Unlock()
 	for _, s := range c.sockets {
 		if string(name) == s.nsp.name || len(name) == 0 && s.nsp.name == "/" {
-			if s.state.Load() == stateConnecting {
-				return nil, errNotJoined
+			if s.state.Load() == stateConnecting || s.clientLeft {
+				break
 			}
 			return s, nil
 		}
@@ -249,12 +251,16 @@ func (c *connection) join(nsp *Namespace, auth []byte) error {
 	c.mu.Lock()
 	i := slices.IndexFunc(c.sockets, func(old *Socket) bool { return old.nsp.name == nsp.name })
 	var refusal, err error
+	waits := false
 	switch {
 	case c.closed:
 		refusal = ErrDisconnected
 	case i >= 0 && c.sockets[i].state.Load() != stateDisconnected:
 		err = fmt.Errorf("%w: %.64s", errTwice, nsp.name)
 	case i >= 0:
+		if waits = !c.sockets[i].dismissed; waits { // its handlers have not all returned: one after the other
+			c.sockets[i].successor = s
+		}
 		c.sockets[i] = s
 	case len(c.sockets) >= maxNamespaces:
 		refusal = errTooMany
@@ -269,8 +275,28 @@ func (c *connection) join(nsp *Namespace, auth []byte) error {
 		}
 		return err
 	}
-	s.inbox.push(item{kind: itemConnect}, &nsp.server.workers, s.run)
+	if !waits {
+		s.connect()
+	}
 	return nil
+}
+
+// connect starts the worker with the middlewares.
+func (s *Socket) connect() {
+	s.inbox.push(item{kind: itemConnect}, &s.nsp.server.workers, s.run)
+}
+
+// dismissed notes that a socket is through with its handlers. Its client may have joined the namespace again
+// meanwhile: that was held back, else a client that leaves and joins in turn could have any number of handlers running.
+func (c *connection) dismissed(s *Socket) {
+	c.mu.Lock()
+	s.dismissed = true
+	next := s.successor
+	s.successor = nil
+	c.mu.Unlock()
+	if next != nil {
+		next.connect()
+	}
 }
 
 // refuse sends a CONNECT_ERROR; the connection stays open.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"example.com/chorus/pkg/socketio"
@@ -128,5 +129,49 @@ func TestKickedClientsEventsAreDropped(t *testing.T) {
 	}
 	if s.Connected() {
 		t.Error("still connected")
+	}
+}
+
+// A client that leaves and joins in turn gets no more handlers running than one that stays.
+func TestLeavingAndJoiningDoesNotMultiplyHandlers(t *testing.T) {
+	server, front := start(t, nil)
+	var running, most atomic.Int64
+	release := make(chan struct{})
+	server.On("slow", func(context.Context, *socketio.Socket, socketio.Args) error {
+		most.Store(max(most.Load(), running.Add(1)))
+		defer running.Add(-1)
+		<-release
+		return nil
+	})
+	var order eventLog
+	server.OnConnect(func(context.Context, *socketio.Socket) error { order.add("connect"); return nil })
+	server.OnDisconnect(func(context.Context, *socketio.Socket, socketio.Reason) { order.add("disconnect") })
+	p := dial(t, front, "/")
+	p.send(`42["slow"]`)
+	p.send("41")
+	p.send("40") // is held back
+	p.send(`42["slow"]`)
+	p.expectClosed() // an event before the answer to CONNECT breaks the protocol
+	close(release)
+	eventually(t, "all is over", func() bool { return len(server.Stats().Namespaces[0].Disconnects) > 0 && running.Load() == 0 })
+	if n := most.Load(); n != 1 {
+		t.Errorf("%d handlers of one client ran at once, want 1", n)
+	}
+	q := dial(t, front, "/")
+	order.take()
+	for range 20 {
+		q.send("41")
+		q.join("/", "")
+	}
+	q.send("41")
+	eventually(t, "21 disconnections", func() bool {
+		order.mu.Lock()
+		defer order.mu.Unlock()
+		return len(order.list) == 41
+	})
+	for i, what := range order.take() {
+		if want := []string{"disconnect", "connect"}[i%2]; what != want {
+			t.Fatalf("step %d was %s, want %s", i, what, want)
+		}
 	}
 }

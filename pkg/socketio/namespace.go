@@ -302,6 +302,7 @@ func eventName(raw []byte) string {
 // dismiss ends the membership of a socket, in the order of the protocol's section "Disconnection".
 func (n *Namespace) dismiss(s *Socket, reason Reason) {
 	defer n.release()
+	defer s.conn.dismissed(s)
 	s.mu.Lock()
 	entered := s.everyone != nil
 	s.mu.Unlock()

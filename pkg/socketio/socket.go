@@ -39,6 +39,11 @@ type Socket struct {
 	kicked    atomic.Bool // the server ended it: what its client sent before is not for handlers
 	outgoing  atomic.Pointer[[]*anyListener]
 
+	// Guarded by connection.mu.
+	clientLeft bool    // by a DISCONNECT packet
+	dismissed  bool    // all handlers have returned
+	successor  *Socket // joins the namespace when this one is dismissed
+
 	mu        sync.Mutex
 	rooms     map[string]*rooms.Membership[Socket] // without the namespace itself
 	everyone  *rooms.Membership[Socket]            // in the namespace itself
