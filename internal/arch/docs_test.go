@@ -125,8 +125,8 @@ func (b block) source(t *testing.T) (source []byte, program bool) {
 	if formatted, err := format.Source([]byte(b.code)); err == nil && string(formatted) != b.code {
 		t.Errorf("%s:%d: not formatted as gofmt does", b.page, b.line)
 	}
-	if strings.HasPrefix(b.code, "package ") {
-		return []byte(b.code), true
+	if code, ok := strings.CutPrefix(b.code, "package main\n"); ok {
+		return fmt.Appendf(nil, "package program\n//line %s:%d\n%s", b.page, b.line+1, code), true // not main: nothing is to be linked
 	}
 	before, after := "package code\n", ""
 	if _, err := parser.ParseFile(token.NewFileSet(), "", before+b.code, 0); err != nil {
