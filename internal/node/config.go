@@ -32,6 +32,11 @@ type config struct {
 	WriteTimeout   time.Duration `default:"10s" group:"Socket.IO" help:"How long a client may take no bytes before it is closed."`
 	MaxPayload     size          `default:"1MB" group:"Socket.IO" help:"Largest message of a client: bytes, or with a unit such as 64kB or 1MiB."`
 
+	AllowEIO3   bool              `name:"allow-eio3" env:"CHORUS_ALLOW_EIO3" group:"Socket.IO" help:"Serve clients of Socket.IO 2 too, which speak protocol 3."`
+	CORS        corsConfig        `embed:"" prefix:"cors." group:"Socket.IO"`
+	Compression compressionConfig `embed:"" prefix:"compression." group:"Socket.IO"`
+	Recovery    recoveryConfig    `embed:"" prefix:"recovery." group:"Socket.IO"`
+
 	Queue  queueConfig  `embed:"" prefix:"queue." group:"Limits"`
 	Limits limitsConfig `embed:"" prefix:"limits." group:"Limits"`
 
@@ -44,6 +49,23 @@ type config struct {
 	PublicReadyz bool        `group:"Operation" help:"Serve /readyz on the public address too."`
 	Drain        drainConfig `embed:"" prefix:"drain." group:"Operation"`
 	Log          logConfig   `embed:"" prefix:"log." group:"Operation"`
+}
+
+type corsConfig struct {
+	Origins     []string `default:"" placeholder:"ORIGIN,..." help:"Origins of pages that may connect besides the node's own: exact such as https://example.com, with one asterisk such as https://*.example.com, or * for all. Empty: only the node's own."`
+	Credentials bool     `help:"Let those pages send cookies."`
+}
+
+type compressionConfig struct {
+	HTTP      bool `name:"http" default:"true" negatable:"" help:"Compress polling answers."`
+	WebSocket bool `name:"websocket" help:"Offer permessage-deflate on WebSockets. Costs CPU and saves bandwidth."`
+	Threshold size `default:"1KiB" help:"Messages and answers that are smaller stay as they are."`
+}
+
+type recoveryConfig struct {
+	Enabled     bool          `help:"Keep sessions and missed events of clients over short interruptions. On a node without Redis only. Events then have an offset as their last argument, as with Node's server."`
+	Window      time.Duration `default:"2m" help:"How long they are kept."`
+	MaxMessages int           `default:"10000" help:"Events that are kept at most; a client that missed more begins anew."`
 }
 
 type queueConfig struct {
@@ -140,7 +162,9 @@ func (c *config) hideSecrets(text string) string {
 
 var (
 	validPath = regexp.MustCompile(`^/([A-Za-z0-9._~-]+/)*([A-Za-z0-9._~-]+)?$`)
-	validTag  = regexp.MustCompile(`^[A-Za-z0-9]{1,32}$`)
+	// A scheme, a host with at most one asterisk, perhaps a port; no path.
+	validOrigin = regexp.MustCompile(`^[a-z][a-z0-9+.-]*://[^/*?#\s]*\*?[^/*?#\s]*$`)
+	validTag    = regexp.MustCompile(`^[A-Za-z0-9]{1,32}$`)
 )
 
 // reservedEvents cannot be sent by a client (Socket.IO reserves them for its own life cycle).
@@ -175,6 +199,14 @@ func (c *config) validate() error {
 		}
 		c.Redis.password = o.Password
 	}
+	for _, origin := range c.CORS.Origins {
+		if origin != "*" && !validOrigin.MatchString(origin) {
+			return fmt.Errorf("--cors.origins: %q is not an origin such as https://example.com or https://*.example.com, nor *", origin)
+		}
+	}
+	if c.Recovery.Enabled && c.adapterName() != adapterMemory {
+		return errors.New("--recovery.enabled: only a node without Redis can keep sessions")
+	}
 	if c.Redis.Prefix == "" {
 		return errors.New("--redis.prefix: must not be empty")
 	}
@@ -208,6 +240,7 @@ func (c *config) validateNumbers() error {
 		{"write-timeout", c.WriteTimeout, time.Millisecond},
 		{"redis.watchdog", c.Redis.Watchdog, 2 * time.Second},
 		{"drain.timeout", c.Drain.Timeout, time.Millisecond},
+		{"recovery.window", c.Recovery.Window, time.Millisecond},
 	} {
 		if d.value < d.min {
 			return fmt.Errorf("--%s: must be at least %s, got %s", d.flag, d.min, d.value)
@@ -219,6 +252,7 @@ func (c *config) validateNumbers() error {
 	}{
 		{"max-payload", int(c.MaxPayload), 1}, {"queue.bytes", int(c.Queue.Bytes), 1}, {"queue.messages", c.Queue.Messages, 1},
 		{"limits.handshakes-per-second", c.Limits.HandshakesPerSecond, 0},
+		{"recovery.max-messages", c.Recovery.MaxMessages, 1}, {"compression.threshold", int(c.Compression.Threshold), 1},
 		{"redis.publish-queue", c.Redis.PublishQueue, 1}, {"redis.publish-batch", c.Redis.PublishBatch, 1},
 	} {
 		if n.value < n.min {

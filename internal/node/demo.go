@@ -35,6 +35,9 @@ func (c *demoCommand) Validate() error {
 		return errors.New("--adapter: the nodes of the demo need redis (without --redis.url one is embedded)")
 	}
 	c.Adapter = ""
+	if c.Recovery.Enabled {
+		return errors.New("--recovery.enabled: only a node without Redis can keep sessions")
+	}
 	for _, a := range []struct{ flag, addr string }{{"addr", c.Addr}, {"node-addr", c.NodeAddr}, {"internal-addr", c.InternalAddr}} {
 		if a.addr == "" && a.flag == "node-addr" {
 			continue

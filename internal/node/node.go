@@ -132,6 +132,17 @@ func (n *node) serverOptions() *socketio.Options {
 		QueueMessages:          c.Queue.Messages,
 		MaxHandshakesPerSecond: c.Limits.HandshakesPerSecond,
 		Logger:                 n.log,
+		AllowEIO3:              c.AllowEIO3,
+		HTTPCompression:        socketio.HTTPCompression{Disabled: !c.Compression.HTTP, Threshold: int(c.Compression.Threshold)},
+	}
+	if len(c.CORS.Origins) > 0 {
+		o.CORS = &socketio.CORS{Origins: c.CORS.Origins, Credentials: c.CORS.Credentials}
+	}
+	if c.Compression.WebSocket {
+		o.PerMessageDeflate = &socketio.PerMessageDeflate{Threshold: int(c.Compression.Threshold)}
+	}
+	if c.Recovery.Enabled {
+		o.Recovery = &socketio.Recovery{Window: c.Recovery.Window, MaxMessages: c.Recovery.MaxMessages}
 	}
 	if c.Queue.Policy == "drop_volatile" {
 		o.QueuePolicy = socketio.DropVolatile
