@@ -10,7 +10,7 @@ BUNDLE      := web/dist/socket.io.min.js
 # A tool for tests only, so it is pinned here and not in go.mod.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help run build client test lint unit deploy interop tools clean go node
+.PHONY: help run build client test lint unit fuzz golden deploy interop tools clean go node
 
 help: ## show what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ $(BUNDLE): web/package.json web/package-lock.json web/build.mjs | node
 	cd web && npm ci --ignore-scripts && node build.mjs
 	touch $@
 
-test: tools build lint unit deploy interop ## test everything
+test: tools build lint unit fuzz deploy interop ## test everything
 
 lint: go client
 	@files=$$(gofmt -l $$(git ls-files -co --exclude-standard '*.go')); [[ -z $$files ]] || { echo "gofmt: not formatted: $$files"; exit 1; }
@@ -36,6 +36,19 @@ lint: go client
 
 unit: go client
 	go test -race ./...
+
+# A number of inputs, because a short time can end badly on a busy machine. Longer: make fuzz FUZZTIME=2m
+FUZZTIME := 20000x
+
+fuzz: go ## fuzz every decoder
+	@grep -rE --include='*_test.go' --exclude-dir=node_modules -o '^func Fuzz[A-Za-z0-9_]+' . | sort | \
+	while IFS=: read -r file func; do \
+		echo "$${file%/*} $${func#func } $(FUZZTIME)"; \
+		go test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) "$${file%/*}" </dev/null | grep -E 'FAIL|Failing|panic|^ok' || exit 1; \
+	done
+
+golden: node ## make the golden vectors anew from the npm packages
+	cd test/golden && npm ci --ignore-scripts && npm start --silent
 
 interop: build ## test with official clients, Node servers and a browser
 	test/run
