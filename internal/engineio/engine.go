@@ -98,13 +98,8 @@ func (e *Engine) Close(ctx context.Context, reason Reason) error {
 		return errors.New("engineio: close: engine is closed")
 	}
 	e.closing = true
-	open := make([]*Session, 0, len(e.sessions))
-	for _, s := range e.sessions {
-		if s != nil {
-			open = append(open, s)
-		}
-	}
 	e.mu.Unlock()
+	open := e.open()
 	for _, s := range open {
 		s.shutdown(reason)
 	}
@@ -140,6 +135,19 @@ func (e *Engine) session(id string) *Session {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.sessions[id]
+}
+
+// open returns the sessions that are in the table.
+func (e *Engine) open() []*Session {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	open := make([]*Session, 0, len(e.sessions))
+	for _, s := range e.sessions {
+		if s != nil { // not a reserved id
+			open = append(open, s)
+		}
+	}
+	return open
 }
 
 // register adds a session to the table, unless the engine is closing.

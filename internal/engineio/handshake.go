@@ -18,9 +18,9 @@ type Handshake struct {
 	Time       time.Time
 }
 
-// open makes a session whose first packets wait in its outbox, and shows it to the owner before anybody else
+// connect makes a session whose first packets wait in its outbox, and shows it to the owner before anybody else
 // can know of it. It returns nil when the engine is closing.
-func (e *Engine) open(r *http.Request, q *query, id string) *Session {
+func (e *Engine) connect(r *http.Request, q *query, id string) *Session {
 	s := &Session{
 		engine:   e,
 		id:       id,
@@ -78,7 +78,7 @@ func (e *Engine) openPolling(w http.ResponseWriter, r *http.Request, q *query) {
 		return
 	}
 	defer e.release(id)
-	s := e.open(r, q, id)
+	s := e.connect(r, q, id)
 	if s == nil {
 		e.refuse(w, r, q, refuseHandshake(ErrDraining))
 		return
@@ -97,7 +97,7 @@ func (e *Engine) openWebSocket(w http.ResponseWriter, r *http.Request, q *query)
 	if ws == nil {
 		return
 	}
-	s := e.open(r, q, id)
+	s := e.connect(r, q, id)
 	if s == nil { // the engine began to close after it had admitted the handshake
 		e.totals.handshake(webSocket, "draining")
 		_ = ws.conn.Close()

@@ -102,13 +102,14 @@ func (s *Session) answer(p *poll) (frames []*frame.Frame, finished, ok bool) {
 	defer s.mu.Unlock()
 	if s.poll == p && s.state != stateClosed {
 		frames, finished = s.outbox.Take(nil, s.engine.options.MaxPayload, (*frame.Frame).PollingSize)
-		switch {
-		case len(frames) > 0:
-		case p.noop:
+		if len(frames) == 0 {
+			if !p.noop {
+				if s.outbox.Release() {
+					p.Wake() // something came in between
+				}
+				return nil, false, false
+			}
 			frames = []*frame.Frame{noopPacket}
-		default:
-			s.outbox.Release()
-			return nil, false, false
 		}
 	} else { // an upgrade was committed, or the session was given up
 		frames = []*frame.Frame{closePacket}

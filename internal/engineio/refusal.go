@@ -20,12 +20,18 @@ const (
 
 // refusal is an answer that is not the one hoped for.
 type refusal struct {
-	code    int // of the protocol; -1: the server takes no handshakes now
+	code    int // of the protocol, or one of ours
 	text    string
 	result  string // Stats.Handshakes
 	reason  string // Stats.Rejected
 	context map[string]any
 }
+
+// Refusals that the protocol does not know.
+const (
+	codeBusy    = -1 // the server takes no handshakes now
+	codeHeaders = -2 // the request is too large to be kept
+)
 
 var (
 	errTransport = &refusal{code: 0, text: "Transport unknown", result: "unknown_transport"}
@@ -64,13 +70,15 @@ func refuseHandshake(err error) *refusal {
 	if errors.Is(err, ErrDraining) {
 		result = "draining"
 	}
-	return &refusal{code: -1, text: err.Error(), result: result}
+	return &refusal{code: codeBusy, text: err.Error(), result: result}
 }
 
 func (r *refusal) status() int {
 	switch r.code {
-	case -1:
+	case codeBusy:
 		return http.StatusServiceUnavailable
+	case codeHeaders:
+		return http.StatusRequestHeaderFieldsTooLarge
 	case 4:
 		return http.StatusForbidden
 	}
@@ -78,7 +86,7 @@ func (r *refusal) status() int {
 }
 
 // refuse counts, reports and answers a refused request. Refused upgrades are answered without JSON and with the
-// end of the connection, as the reference server does; every one of them is 400, but for the protocol's own 503.
+// end of the connection, as the reference server does; every one of them is 400, but for those that the protocol does not know.
 func (e *Engine) refuse(w http.ResponseWriter, r *http.Request, q *query, no *refusal) {
 	if no.result != "" && !q.hasSID {
 		e.totals.handshake(q.index(), no.result)
@@ -90,7 +98,7 @@ func (e *Engine) refuse(w http.ResponseWriter, r *http.Request, q *query, no *re
 		f(ConnectionError{Request: r, Code: no.code, Message: no.text, Context: no.context})
 	}
 	h, status, body := w.Header(), no.status(), []byte(no.text)
-	if no.code < 0 {
+	if no.code == codeBusy {
 		h.Set("Retry-After", "1")
 	}
 	switch {

@@ -85,7 +85,7 @@ func (t *totals) rejected(reason string) {
 	t.rejectedBy[reason]++
 }
 
-// Stats returns the engine's figures. It may be called at any time; it looks at every session.
+// Stats returns the engine's figures. It may be called at any time; it looks at every session, some 100 ns each.
 func (e *Engine) Stats() Stats {
 	var st Stats
 	t := &e.totals
@@ -115,9 +115,7 @@ func (e *Engine) Stats() Stats {
 		st.BytesIn[webSocket] += s.bytesIn[webSocket].Load()
 	}
 
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, s := range e.sessions {
+	for _, s := range e.open() {
 		bytes, frames := s.outbox.Len()
 		st.QueueBytes += int64(bytes)
 		st.QueueFrames += int64(frames)

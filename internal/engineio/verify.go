@@ -1,6 +1,7 @@
 package engineio
 
 import (
+	"fmt"
 	"net/http"
 
 	"github.com/gorilla/websocket"
@@ -92,8 +93,26 @@ func (s *Session) mismatch(q *query) *refusal {
 	return errMismatch.because("name", transportMismatch, "transport", q.transport, "previousTransport", s.Transport())
 }
 
+// maxHandshake is how many bytes the target and the headers of a handshake may have, since a session keeps them;
+// the reference server's is the same.
+const maxHandshake = 16 << 10
+
+func handshakeSize(r *http.Request) int {
+	n := len(r.RequestURI)
+	for name, values := range r.Header {
+		for _, v := range values {
+			n += len(name) + len(": \r\n") + len(v)
+		}
+	}
+	return n
+}
+
 // verifyHandshake asks those who cost the least first.
 func (e *Engine) verifyHandshake(r *http.Request, q *query) *refusal {
+	if n := handshakeSize(r); n > maxHandshake {
+		return &refusal{code: codeHeaders, text: fmt.Sprintf("handshake has %d bytes of headers, limit %d", n, maxHandshake),
+			result: "bad_request", reason: "too_large"}
+	}
 	if r.Method != http.MethodGet {
 		return errMethod.because("method", r.Method)
 	}

@@ -3,6 +3,7 @@
 package netloop
 
 import (
+	"fmt"
 	"syscall"
 	"unsafe"
 )
@@ -58,11 +59,16 @@ func (a *aio) works() bool {
 	defer syscall.Close(pair[0])
 	defer syscall.Close(pair[1])
 	probe := []write{{fd: pair[0], b: []byte{1}}}
-	a.submit(probe)
-	return probe[0].sent == 1
+	return a.try(probe) == nil && probe[0].sent == 1
 }
 
 func (a *aio) submit(batch []write) {
+	if err := a.try(batch); err != nil {
+		panic(err) // nobody knows any more what was sent
+	}
+}
+
+func (a *aio) try(batch []write) error {
 	n := 0
 	for i := range batch {
 		w := &batch[i]
@@ -86,12 +92,13 @@ func (a *aio) submit(batch []write) {
 		at += int(got)
 		submitted += int(got)
 	}
-	a.reap(batch, submitted)
+	err := a.reap(batch, submitted)
 	clear(a.blocks[:n])
+	return err
 }
 
 // reap waits for the results; they are there already.
-func (a *aio) reap(batch []write, submitted int) {
+func (a *aio) reap(batch []write, submitted int) error {
 	for submitted > 0 {
 		got, _, e := syscall.Syscall6(syscall.SYS_IO_GETEVENTS, a.ctx, uintptr(submitted), batchSize,
 			uintptr(unsafe.Pointer(&a.events[0])), 0, 0)
@@ -99,13 +106,14 @@ func (a *aio) reap(batch []write, submitted int) {
 			continue
 		}
 		if e != 0 {
-			panic("netloop: io_getevents: " + e.Error()) // nobody knows any more what was sent
+			return fmt.Errorf("netloop: io_getevents: %w", e)
 		}
 		for _, ev := range a.events[:got] {
 			batch[ev.data].sent = int(max(ev.res, 0))
 		}
 		submitted -= int(got)
 	}
+	return nil
 }
 
 func (a *aio) close() {

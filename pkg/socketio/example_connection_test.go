@@ -113,3 +113,24 @@ func ExampleServer_Shutdown() {
 	// the client: transport close
 	// newcomers: 503
 }
+
+// Before a node stops, balancers send newcomers elsewhere, while its clients are served.
+func ExampleServer_Drain() {
+	io := newServer(nil)
+	c := connect(io, nil)
+	defer stop(io, c)
+	fmt.Println("ready:", io.Ready() == nil)
+	io.Drain()
+	fmt.Println("ready:", io.Ready() == nil)
+	_, err := siotest.Connect(context.Background(), io, nil)
+	if refused, ok := errors.AsType[*siotest.HandshakeError](err); ok {
+		fmt.Println("newcomers:", refused.Status)
+	}
+	must(io.Emit(context.Background(), "still here"))
+	show("the client", c)
+	// Output:
+	// ready: true
+	// ready: false
+	// newcomers: 503
+	// the client: "still here" []
+}

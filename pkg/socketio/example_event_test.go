@@ -206,6 +206,52 @@ func ExampleSocket_OnAny() {
 	// out: ping 2
 }
 
+// For all sockets of a namespace, also for events that nobody handles.
+func ExampleNamespace_OnAny() {
+	io := newServer(nil)
+	io.OnAny(func(ctx context.Context, s *socketio.Socket, event string, args socketio.Args) {
+		fmt.Println(event, args.Len())
+	})
+	c := connect(io, nil)
+	must(c.Emit(context.Background(), "nobody listens", 1, 2))
+	must(c.Emit(context.Background(), "nor here"))
+	stop(io, c) // waits for the handlers
+	// Output:
+	// nobody listens 2
+	// nor here 0
+}
+
+// What belongs to a client stays with its socket.
+func ExampleSocket_Set() {
+	io := newServer(nil)
+	io.On("count", func(ctx context.Context, s *socketio.Socket, args socketio.Args) error {
+		seen, _ := s.Get("count")
+		count, _ := seen.(int)
+		s.Set("count", count+1) // handlers of one socket run one at a time
+		return args.Ack(ctx, count+1)
+	})
+	c := connect(io, nil)
+	defer stop(io, c)
+	for range 2 {
+		answer, err := c.EmitWithAck(context.Background(), "count")
+		must(err)
+		fmt.Println(string(answer.Raw(0).JSON()))
+	}
+	// Output:
+	// 1
+	// 2
+}
+
+// The event "message", by its short name.
+func ExampleNamespace_Send() {
+	io := newServer(nil)
+	c := connect(io, nil)
+	defer stop(io, c)
+	must(io.Send(context.Background(), "hello"))
+	show("the client", c)
+	// Output: the client: "message" ["hello"]
+}
+
 // Once is for the next event only, and for this socket.
 func ExampleSocket_Once() {
 	io := newServer(nil)

@@ -5,6 +5,8 @@ import { installed, Program } from "./program.mjs";
 const chorus = process.env.CHORUS_BIN || fileURLToPath(new URL("../../bin/chorus", import.meta.url));
 const application = fileURLToPath(new URL("../../build/testapp", import.meta.url));
 
+const referenceApplication = fileURLToPath(new URL("../app/node.mjs", import.meta.url));
+
 export const programPath = () => {
   try {
     return installed(chorus);
@@ -34,9 +36,10 @@ export class Node {
     return node;
   }
 
-  /** Starts the application in test/app. */
-  static async application(id, { redis }) {
-    const node = new Node(id, installed(application, "(make test builds it)"), ["-tag", id, "-redis", redis.url]);
+  /** Starts the application in test/app, or with reference the same one on the Node server. */
+  static async application(id, { redis, reference = false, args = [], ...options } = {}) {
+    const command = reference ? [process.execPath, referenceApplication] : [installed(application, "(make test builds it)")];
+    const node = new Node(id, command[0], [...command.slice(1), "--tag", id, ...(redis ? ["--redis", redis.url] : []), ...args], options);
     node.url = `http://${(await node.#listening()).addr}`;
     await node.program.until("readiness", () => node.program.output.includes('"msg":"ready"'));
     return node;

@@ -55,12 +55,12 @@ export class Program {
   output = "";
   ended = null; // {code, signal} once it has
 
-  constructor(name, command, args, { env = {} } = {}) {
+  constructor(name, command, args, { env = {}, stdin = "ignore" } = {}) {
     this.name = name;
     // What the program reads from the environment is the test's business alone.
     const inherited = Object.entries(process.env).filter(([key]) => !key.startsWith("CHORUS_"));
     const [file, ...rest] = [...bound, command, ...args];
-    this.child = spawn(file, rest, { env: { ...Object.fromEntries(inherited), ...env }, stdio: ["ignore", "pipe", "pipe"] });
+    this.child = spawn(file, rest, { env: { ...Object.fromEntries(inherited), ...env }, stdio: [stdin, "pipe", "pipe"] });
     running.add(this);
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream.setEncoding("utf8").on("data", (text) => {

@@ -1,16 +1,23 @@
 package redisadapter
 
-import "example.com/chorus/pkg/adapter"
-
-var (
-	AppendMessage = appendMessage
-	IsOwn         = isOwn
-	ErrMalformed  = errMalformed
+import (
+	"example.com/chorus/pkg/adapter"
+	"example.com/chorus/pkg/socketio/parser"
 )
 
-// DecodeMessage is decodeMessage; a message for somebody else is nil.
+var (
+	IsOwn        = isOwn
+	ErrMalformed = errMalformed
+)
+
+// AppendMessage is appendMessage within the default limits.
+func AppendMessage(dst []byte, uid, namespace string, m *adapter.Message) ([]byte, error) {
+	return appendMessage(dst, parser.Limits{}, uid, namespace, m)
+}
+
+// DecodeMessage is decodeMessage within the default limits; a message for somebody else is nil.
 func DecodeMessage(payload, namespace string, hasRoom func(string) bool) (*adapter.Message, error) {
-	return decodeMessage(payload, namespace, hasRoom)
+	return decodeMessage(payload, parser.Limits{}, namespace, hasRoom)
 }
 
 // UID returns the name of an adapter on the wire.

@@ -432,6 +432,7 @@ func TestJoinErrors(t *testing.T) {
 		{"nil client", nil, redisadapter.Options{}, "/", "not supported"},
 		{"ring", ring, redisadapter.Options{}, "/", "*redis.Ring is not supported"},
 		{"negative queue", rdb, redisadapter.Options{PublishQueue: -1}, "/", "PublishQueue is -1"},
+		{"negative attachments", rdb, redisadapter.Options{MaxAttachments: -1}, "/", "MaxAttachments is -1"},
 		{"short watchdog", rdb, redisadapter.Options{Watchdog: time.Second}, "/", "Watchdog is 1s"},
 		{"namespace", rdb, redisadapter.Options{}, "/a#b", `namespace "/a#b"`},
 	} {

@@ -55,7 +55,7 @@ func (l *link) Publish(ctx context.Context, m *adapter.Message) error {
 	if len(m.Rooms) == 1 {
 		o.channel, o.kind = l.channels.room(m.Rooms[0]), kindRoom
 	}
-	b, err := appendMessage((*o.payload)[:0], l.adapter.uid, l.channels.namespace, m)
+	b, err := appendMessage((*o.payload)[:0], l.adapter.opts.limits(), l.adapter.uid, l.channels.namespace, m)
 	*o.payload = b
 	if err == nil {
 		err = l.adapter.publisher.enqueue(ctx, o)
@@ -180,7 +180,7 @@ func (l *link) work() {
 }
 
 func (l *link) deliver(in incoming) {
-	m, err := decodeMessage(in.payload, l.channels.namespace, l.local.HasRoom)
+	m, err := decodeMessage(in.payload, l.adapter.opts.limits(), l.channels.namespace, l.local.HasRoom)
 	received := &l.adapter.counts.received[in.kind]
 	switch {
 	case err != nil:

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"example.com/chorus/pkg/socketio/parser"
 )
 
 // Options are the choices of an adapter. Nil and the zero value work.
@@ -19,6 +21,9 @@ type Options struct {
 	// ReceiveQueue bounds the messages of each namespace that were received and not yet delivered; when it is
 	// full the adapter stops to read. They may hold 16 MiB together. Default 4096 messages.
 	ReceiveQueue int
+	// MaxAttachments is the number of binary values in one message, in both directions: the receivers of every node
+	// must be able to take it. Default 10; it goes with the server's option of the same name.
+	MaxAttachments int
 	// Watchdog is how long Redis may be silent, although it is asked each second, before a connection is
 	// closed and made anew. It is also the limit of one dial and of one publication. Default 3 s, at least 2 s.
 	Watchdog time.Duration
@@ -51,6 +56,7 @@ func (o *Options) withDefaults() (Options, error) {
 		{"PublishQueueBytes", &c.PublishQueueBytes, 16 << 20},
 		{"PublishBatch", &c.PublishBatch, 256},
 		{"ReceiveQueue", &c.ReceiveQueue, 4096},
+		{"MaxAttachments", &c.MaxAttachments, parser.MaxAttachments},
 	} {
 		if *n.value == 0 {
 			*n.value = n.standard
@@ -70,3 +76,6 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	return c, nil
 }
+
+// limits bound the packets of messages.
+func (o *Options) limits() parser.Limits { return parser.Limits{MaxAttachments: o.MaxAttachments} }

@@ -16,8 +16,8 @@ import (
 var (
 	// ErrTooDeep is wrapped by the error of a message whose arrays and objects are nested more than 1000 deep.
 	ErrTooDeep = parser.ErrTooDeep
-	// ErrTooManyAttachments is wrapped by the error of a message with more than 10 binary values, which the
-	// official clients would answer by closing the connection.
+	// ErrTooManyAttachments is wrapped by the error of a message with more binary values than
+	// Options.MaxAttachments, which official clients would answer by closing the connection.
 	ErrTooManyAttachments = parser.ErrTooManyAttachments
 	// ErrInvalidData is wrapped by the error of a message whose data cannot be encoded: it is no JSON array, has
 	// a placeholder without attachment, or goes beyond one of the limits above.
@@ -31,9 +31,6 @@ func malformed(err error) error {
 	return fmt.Errorf("%w: %w", errMalformed, err)
 }
 
-// limits bound a message in both directions: the receivers of every node must be able to take it.
-var limits parser.Limits
-
 // One broadcast on the wire is the MessagePack array [uid, packet, opts] of @socket.io/redis-adapter 8:
 //
 //	uid     string, who sent it
@@ -45,7 +42,7 @@ var limits parser.Limits
 const uidLength = 6
 
 // appendMessage appends m as it is published.
-func appendMessage(dst []byte, uid, namespace string, m *adapter.Message) ([]byte, error) {
+func appendMessage(dst []byte, limits parser.Limits, uid, namespace string, m *adapter.Message) ([]byte, error) {
 	if first := bytes.TrimLeft(m.Packet.Data, " \t\r\n"); len(first) == 0 || first[0] != '[' {
 		return dst, fmt.Errorf("%w: not an array", ErrInvalidData)
 	}
@@ -106,7 +103,7 @@ func isOwn(payload, uid string) bool {
 
 // decodeMessage reads a payload. The message is nil when it is not for this namespace or, as hasRoom tells, for
 // none of its rooms; then the packet was not decoded.
-func decodeMessage(payload, namespace string, hasRoom func(string) bool) (*adapter.Message, error) {
+func decodeMessage(payload string, limits parser.Limits, namespace string, hasRoom func(string) bool) (*adapter.Message, error) {
 	b := []byte(payload)
 	n, b, err := msgp.ReadArrayHeaderBytes(b)
 	if err != nil {
@@ -134,7 +131,7 @@ func decodeMessage(payload, namespace string, hasRoom func(string) bool) (*adapt
 			return nil, err
 		}
 	}
-	match, err := readPacket(packet, namespace, m)
+	match, err := readPacket(packet, limits, namespace, m)
 	if err != nil || !match {
 		return nil, err
 	}
@@ -151,7 +148,7 @@ func anyRoom(rooms []string, hasRoom func(string) bool) bool {
 }
 
 // readPacket reads {type, data, nsp} and reports whether it is for the namespace.
-func readPacket(b []byte, namespace string, m *adapter.Message) (bool, error) {
+func readPacket(b []byte, limits parser.Limits, namespace string, m *adapter.Message) (bool, error) {
 	var data []byte
 	nsp, typ := "/", int64(parser.Event)
 	_, err := readMap(b, func(key, b []byte) (rest []byte, err error) {
@@ -305,7 +302,7 @@ func readRoom(b []byte) (string, []byte, error) {
 	case msgp.StrType:
 		return msgp.ReadStringBytes(b)
 	case msgp.IntType, msgp.UintType, msgp.Float32Type, msgp.Float64Type, msgp.BoolType, msgp.NilType:
-		text, _, rest, err := limits.AppendJSON(nil, b)
+		text, _, rest, err := parser.Limits{}.AppendJSON(nil, b)
 		return string(text), rest, err
 	}
 	return "", nil, errors.New("room of another type than a string")

@@ -31,7 +31,10 @@ const (
 	opClose  = 8
 )
 
-var errFrame = errors.New("WebSocket frame that is not text, binary or close")
+// maxFrame is more than a server sends.
+const maxFrame = 1 << 30
+
+var errFrame = errors.New("WebSocket frame that no Socket.IO server sends")
 
 // webSocket is the client's end of a WebSocket with no network below.
 type webSocket struct {
@@ -115,6 +118,9 @@ func (ws *webSocket) readFrame() (opcode byte, data []byte, err error) {
 		size = uint64(n)
 	case 127:
 		err = binary.Read(ws.reader, binary.BigEndian, &size)
+	}
+	if err == nil && size > maxFrame {
+		err = errFrame
 	}
 	if err != nil {
 		return 0, nil, err
