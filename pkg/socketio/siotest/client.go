@@ -141,7 +141,8 @@ func (c *Client) emitWithAck(ctx context.Context, values []any) (answer socketio
 }
 
 // Next takes the next event, in the order in which the server emitted. Those that came before a disconnection are
-// taken first; then the error is a DisconnectError.
+// taken first; then the error is a DisconnectError. A client with 16 384 events that nobody takes disconnects itself:
+// see Overflow.
 func (c *Client) Next(ctx context.Context) (*Event, error) {
 	e, err := c.next(ctx)
 	if err != nil {
@@ -216,7 +217,8 @@ func (c *Client) Close() { c.conn.close() }
 
 // Reconnect closes the connection and opens another one, as official clients do when they lost theirs: with the same
 // options and, if the server keeps sessions (socketio.Options.Recovery), what it needs to find this one again. Missed
-// events come before all others. With such a server every event has its offset as last argument.
+// events come before all others. With such a server every event has its offset as last argument. Other namespaces of
+// the connection are not joined again.
 func (c *Client) Reconnect(ctx context.Context) (*Client, error) {
 	c.Close()
 	c.mu.Lock()

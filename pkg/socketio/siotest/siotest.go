@@ -16,8 +16,8 @@
 //		t.Error(err)
 //	}
 //
-// Everything from the HTTP handshake to the bytes of packets is what an official client sends and receives; only
-// that it never reconnects by itself.
+// Everything from the HTTP handshake to the bytes of packets is what an official client sends and receives, but it
+// never reconnects by itself. The server must have the WebSocket transport enabled, as it has by default.
 //
 // # Time
 //
