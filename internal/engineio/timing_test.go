@@ -45,6 +45,7 @@ type world struct {
 	http   *http.Client
 	ws     websocket.Dialer
 	server *http.Server
+	eio    string // revision of the protocol
 	began  time.Time
 }
 
@@ -60,7 +61,7 @@ func bubble(t *testing.T, change func(*Options), test func(w *world)) {
 		p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
 		tr := &http.Transport{DialContext: p.dial}
 		w := &world{engine: e, t: t, http: &http.Client{Transport: tr}, ws: websocket.Dialer{NetDialContext: p.dial},
-			server: &http.Server{Handler: e}, began: time.Now()}
+			server: &http.Server{Handler: e}, eio: "4", began: time.Now()}
 		served := make(chan error)
 		go func() { served <- w.server.Serve(p) }()
 		test(w)
@@ -85,7 +86,7 @@ func (w *world) at(want time.Duration) {
 
 func (w *world) do(method, query, body string) string {
 	w.t.Helper()
-	req, _ := http.NewRequestWithContext(w.t.Context(), method, "http://x/engine.io/?EIO=4&transport=polling"+query, strings.NewReader(body))
+	req, _ := http.NewRequestWithContext(w.t.Context(), method, "http://x/engine.io/?EIO="+w.eio+"&transport=polling"+query, strings.NewReader(body))
 	res, err := w.http.Do(req)
 	if err != nil {
 		return err.Error()
@@ -97,7 +98,7 @@ func (w *world) do(method, query, body string) string {
 
 func (w *world) dial(query string) *websocket.Conn {
 	w.t.Helper()
-	ws, res, err := w.ws.DialContext(w.t.Context(), "ws://x/engine.io/?EIO=4&transport=websocket"+query, nil)
+	ws, res, err := w.ws.DialContext(w.t.Context(), "ws://x/engine.io/?EIO="+w.eio+"&transport=websocket"+query, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
