@@ -425,3 +425,22 @@ func TestParser(t *testing.T) {
 		t.Error("a client with another parser = nil")
 	}
 }
+
+// Close does not wait for a server that never reads what was emitted before.
+func TestCloseWhileServerDoesNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := start(t, &socketio.Options{InboxTimeout: time.Hour})
+		server.On("slow", func(ctx context.Context, _ *socketio.Socket, _ socketio.Args) error { <-ctx.Done(); return nil })
+		c := connect(t, server, nil)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		for c.Emit(ctx, "slow") == nil {
+			continue
+		}
+		began := time.Now()
+		c.Close()
+		if d := time.Since(began); d > 2*time.Second {
+			t.Errorf("Close took %v", d)
+		}
+	})
+}
