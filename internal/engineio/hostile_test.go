@@ -326,10 +326,10 @@ func TestMemoryShrinks(t *testing.T) {
 		read(t, ws)
 	}
 	polled.session.end(ForcedClose, nil, abort, nil)
-	for i := range 20_000 {
+	for i := range 100_000 {
 		e.register(&Session{engine: e.Engine, id: fmt.Sprint(i)})
 	}
-	for i := range 20_000 {
+	for i := range 100_000 {
 		e.remove(e.session(fmt.Sprint(i)))
 	}
 	waitUntil(t, func() bool { bytes, _ := c.session.outbox.Len(); return bytes == 0 })
