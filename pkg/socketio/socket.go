@@ -287,8 +287,8 @@ func (s *Socket) leaveByServer(detail error) {
 		return
 	}
 	s.kicked.Store(true)
+	s.end(ServerNamespaceDisconnect, detail) // first: a client that closes the connection at once must not be the reason
 	s.conn.control(control(s.nsp.server, parser.Disconnect, s.nsp.name, nil))
-	s.end(ServerNamespaceDisconnect, detail)
 }
 
 // end queues the end of the socket and wakes those who wait for its client. Only the first call counts.
