@@ -64,7 +64,7 @@ type HTTPCompression struct {
 }
 
 // Deflate has the settings of permessage-deflate. There is no context takeover, so that a broadcast is compressed
-// once for all.
+// once for all, by the goroutine that sends it first.
 type Deflate struct {
 	Threshold int // bytes below which a message stays as it is; 0 means 1024
 	Level     int // of compress/flate, -2 to 9; 0 means 1, the fastest

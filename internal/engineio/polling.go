@@ -246,6 +246,7 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request, q *query) {
 func (s *Session) handlePost(c *http.ResponseController, r *http.Request, p *post) int {
 	octets := strings.HasPrefix(r.Header.Get("Content-Type"), octetStream)
 	if octets && s.protocol != 3 {
+		s.engine.totals.rejected("mismatch")
 		s.end(TransportError, errContent, discard, nil)
 		return http.StatusBadRequest
 	}

@@ -38,7 +38,7 @@ var (
 	errSID       = &refusal{code: 1, text: "Session ID unknown", reason: "unknown_sid"}
 	errMethod    = &refusal{code: 2, text: "Bad handshake method", result: "bad_request", reason: "bad_method"}
 	errRequest   = &refusal{code: 3, text: "Bad request", result: "bad_request"}
-	errMismatch  = &refusal{code: 3, text: "Bad request"}
+	errMismatch  = &refusal{code: 3, text: "Bad request", reason: "mismatch"}
 	errForbidden = &refusal{code: 4, text: "Forbidden", result: "forbidden"}
 	errRevision  = &refusal{code: 5, text: "Unsupported protocol version", result: "bad_request"}
 )

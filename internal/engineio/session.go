@@ -203,24 +203,24 @@ func (s *Session) endTransportLocked(how ending, last *frame.Frame) (forget bool
 	}
 	s.beat.endBy = now + pollWait
 	_, queued := s.outbox.Len()
-	frames := []*frame.Frame{closePacket}
+	finished := false
 	switch {
-	case s.poll != nil:
-		if last != nil {
-			frames[0] = last
-		}
-	case how != flush:
+	case s.poll == nil && how != flush:
 		s.outbox.Close()
 		s.closedLocked()
 		return true
-	case queued == 0:
-		frames = []*frame.Frame{noopPacket, closePacket}
+	case s.poll != nil && queued == 0:
+		if last == nil {
+			last = closePacket
+		}
+		finished = s.outbox.Finish(last)
+	default: // official clients do not hear messages that come in one payload with the close packet
+		finished = s.outbox.FinishApart(noopPacket, closePacket)
 	}
-	if !s.outbox.Finish(frames...) {
+	if !finished {
 		s.closedLocked()
-		return true
 	}
-	return false
+	return !finished
 }
 
 // shutdown ends the session because the engine closes.

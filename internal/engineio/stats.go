@@ -15,7 +15,7 @@ type Stats struct {
 	Upgrades                map[string]uint64 // by result: ok, timeout, probe_failed, closed
 	Closed                  [2]map[Reason]uint64
 	Handshakes              [2]map[string]uint64 // by result: ok, bad_request, unknown_transport, forbidden, limit, draining
-	Rejected                map[string]uint64    // requests refused: unknown_sid, bad_method, too_large, overlap
+	Rejected                map[string]uint64    // requests refused: unknown_sid, bad_method, mismatch, too_large, overlap
 	BytesIn                 [2]uint64
 	BytesOut                [2]uint64
 	Deliveries              [2]uint64         // messages handed to the kernel or to a polling answer

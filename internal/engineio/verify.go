@@ -84,7 +84,7 @@ func (e *Engine) verifySession(q *query) (*Session, *refusal) {
 		return nil, s.mismatch(q)
 	}
 	if q.protocol != s.protocol {
-		return nil, errRequest.because("name", protocolMismatch, "protocol", q.protocol, "previousProtocol", s.protocol)
+		return nil, errMismatch.because("name", protocolMismatch, "protocol", q.protocol, "previousProtocol", s.protocol)
 	}
 	return s, nil
 }
