@@ -248,11 +248,12 @@ func TestCloseOnPolling(t *testing.T) {
 	base := e.server(t).URL
 	for name, tc := range map[string]struct {
 		waiting, queued bool
-		want            string
+		want            []string
 	}{
-		"a GET waits": {true, false, "1"},
-		"none waits":  {false, false, "6\x1e1"},
-		"with frames": {false, true, "4last\x1e1"},
+		"a GET waits": {true, false, []string{"1"}},
+		"none waits":  {false, false, []string{"6\x1e1"}},
+		// Apart: official clients do not hear messages that come in one payload with the close packet.
+		"with frames": {false, true, []string{"4last", "6\x1e1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			url, c := openPolling(t, e, base)
@@ -262,13 +263,15 @@ func TestCloseOnPolling(t *testing.T) {
 			if !tc.waiting {
 				c.session.Close(ForcedClose, nil)
 			}
-			got := get(t.Context(), url)
-			if tc.waiting {
-				c.polled(t)
-				c.session.Close(ForcedClose, nil)
-			}
-			if a := <-got; a.status != 200 || a.body != tc.want {
-				t.Errorf("poll = %+v, want %q", a, tc.want)
+			for _, want := range tc.want {
+				got := get(t.Context(), url)
+				if tc.waiting {
+					c.polled(t)
+					c.session.Close(ForcedClose, nil)
+				}
+				if a := <-got; a.status != 200 || a.body != want {
+					t.Errorf("poll = %+v, want %q", a, want)
+				}
 			}
 			waitUntil(t, func() bool { return e.session(c.session.ID()) == nil })
 		})

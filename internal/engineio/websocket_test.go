@@ -271,8 +271,11 @@ func TestCloseInConnect(t *testing.T) {
 		t.Errorf("reason = %q", got.reason)
 	}
 	_, body, _ := do(t, "GET", url+"polling", "")
-	if !strings.HasSuffix(body, "\x1e4sorry\x1e1") {
+	if !strings.HasSuffix(body, "\x1e4sorry") {
 		t.Errorf("poll = %q", body)
+	}
+	if _, body, _ = do(t, "GET", url+"polling&sid="+strings.Split(body, `"`)[3], ""); body != "6\x1e1" {
+		t.Errorf("second poll = %q", body)
 	}
 	if got := <-(<-e.clients).closed; got.reason != ForcedClose {
 		t.Errorf("reason = %q", got.reason)

@@ -5,6 +5,7 @@ package outbox
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -73,6 +74,7 @@ type Outbox struct {
 	claimed   bool
 	stalled   bool // the consumer cannot write now
 	finishing bool // nothing may be pushed; the queue's end is the end of the transport
+	apart     int  // frames at the queue's end that are not taken together with others
 	closed    bool // nothing may be pushed
 	room      chan struct{}
 }
@@ -105,16 +107,24 @@ func (o *Outbox) Push(f *frame.Frame, kind Kind) error {
 		o.mu.Unlock()
 		return err
 	}
+	had := o.pressedLocked()
 	o.appendLocked(f, kind == Volatile)
 	c := o.claimLocked()
+	yield := !had && !o.stalled && o.pressedLocked()
 	o.mu.Unlock()
 	if c != nil {
 		c.Wake()
 	}
+	if yield {
+		// The consumer could write, but perhaps did not get its turn: a burst on one processor must not be taken for
+		// a client that does not read.
+		runtime.Gosched()
+	}
 	return nil
 }
 
-// PushWait queues a data frame as soon as there is room for it. It fails with ErrClosed or the context's error.
+// PushWait queues a data frame as soon as half of the room is free: those who wait must not fill the outbox to its
+// limit, which is for those who cannot. It fails with ErrClosed or the context's error.
 func (o *Outbox) PushWait(ctx context.Context, f *frame.Frame) error {
 	for {
 		o.mu.Lock()
@@ -122,7 +132,7 @@ func (o *Outbox) PushWait(ctx context.Context, f *frame.Frame) error {
 			o.mu.Unlock()
 			return ErrClosed
 		}
-		if o.admitLocked(f, Data) {
+		if o.head == len(o.queue) || !o.pressedLocked() && o.fitsLocked(f) {
 			o.appendLocked(f, false)
 			c := o.claimLocked()
 			o.mu.Unlock()
@@ -162,14 +172,14 @@ func (o *Outbox) Detach() {
 	o.mu.Unlock()
 }
 
-// Take moves frames from the queue to dst until their sizes reach limit, but at least one if there is any.
-// finished says that the last frame of the session is among them.
+// Take moves frames from the queue to dst until their sizes reach limit, but at least one if there is any. What
+// FinishApart queued is taken alone. finished says that the last frame of the session is among them.
 func (o *Outbox) Take(dst []*frame.Frame, limit int, size func(*frame.Frame) int) (frames []*frame.Frame, finished bool) {
 	o.mu.Lock()
 	for first := true; o.head < len(o.queue); first = false {
 		e := &o.queue[o.head]
 		limit -= size(e.frame)
-		if limit < 0 && !first {
+		if !first && (limit < 0 || len(o.queue)-o.head == o.apart) {
 			break
 		}
 		dst = append(dst, e.frame)
@@ -184,7 +194,9 @@ func (o *Outbox) Take(dst []*frame.Frame, limit int, size func(*frame.Frame) int
 		o.emptyLocked()
 		finished = o.finishing
 	}
-	o.wakeWaitersLocked()
+	if !o.pressedLocked() {
+		o.wakeWaitersLocked()
+	}
 	o.mu.Unlock()
 	return dst, finished
 }
@@ -207,7 +219,12 @@ func (o *Outbox) Stall(stalled bool) {
 
 // Finish queues the last frames of the session and closes the outbox for all others. It returns false when the
 // outbox was closed already.
-func (o *Outbox) Finish(last ...*frame.Frame) bool {
+func (o *Outbox) Finish(last ...*frame.Frame) bool { return o.finish(0, last) }
+
+// FinishApart is Finish for frames that must not be taken together with those before them.
+func (o *Outbox) FinishApart(last ...*frame.Frame) bool { return o.finish(len(last), last) }
+
+func (o *Outbox) finish(apart int, last []*frame.Frame) bool {
 	o.mu.Lock()
 	if o.closed {
 		o.mu.Unlock()
@@ -216,7 +233,7 @@ func (o *Outbox) Finish(last ...*frame.Frame) bool {
 	for _, f := range last {
 		o.appendLocked(f, false)
 	}
-	o.finishing = true
+	o.finishing, o.apart = true, apart
 	o.closeLocked()
 	c := o.claimLocked()
 	o.mu.Unlock()
@@ -266,6 +283,11 @@ func (o *Outbox) admitLocked(f *frame.Frame, kind Kind) bool {
 func (o *Outbox) fitsLocked(f *frame.Frame) bool {
 	n := len(o.queue) - o.head
 	return n == 0 || n < o.limits.Frames && o.bytes+f.Size() <= o.limits.Bytes
+}
+
+// pressedLocked says that half of the room is taken.
+func (o *Outbox) pressedLocked() bool {
+	return 2*(len(o.queue)-o.head) >= o.limits.Frames || 2*o.bytes >= o.limits.Bytes
 }
 
 // dropVolatileLocked drops the oldest volatile frames until f fits or none is left.

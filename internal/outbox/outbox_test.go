@@ -255,3 +255,49 @@ func BenchmarkPush(b *testing.B) {
 		o.Release()
 	}
 }
+
+func TestFinishApart(t *testing.T) {
+	var o outbox.Outbox
+	o.Init(&outbox.Limits{Bytes: 1 << 20, Frames: 100}, new(outbox.Drops))
+	o.Attach(idle{})
+	for range 3 {
+		if err := o.Push(frame.Packet("4x"), outbox.Data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.FinishApart(frame.Packet("6"), frame.Packet("1"))
+	for _, want := range []int{3, 2} {
+		frames, finished := o.Take(nil, 1000, (*frame.Frame).Size)
+		if len(frames) != want || finished != (want == 2) {
+			t.Errorf("Take = %d frames, finished %t; want %d", len(frames), finished, want)
+		}
+	}
+}
+
+// idle is a consumer that never takes anything by itself.
+type idle struct{}
+
+func (idle) Wake() {}
+
+// Those who wait for room leave half of it to those who cannot.
+func TestWaitersLeaveRoom(t *testing.T) {
+	var o outbox.Outbox
+	o.Init(&outbox.Limits{Bytes: 1 << 20, Frames: 100}, new(outbox.Drops))
+	o.Attach(idle{})
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	n := 0
+	for ; o.PushWait(ended, frame.Packet("4x")) == nil; n++ {
+	}
+	if n != 50 {
+		t.Errorf("%d waiters were admitted, want 50", n)
+	}
+	for i := range 50 {
+		if err := o.Push(frame.Packet("4y"), outbox.Data); err != nil {
+			t.Fatalf("broadcast %d: %v", i, err)
+		}
+	}
+	if err := o.Push(frame.Packet("4y"), outbox.Data); err != outbox.ErrFull {
+		t.Errorf("Push beyond the limit = %v, want ErrFull", err)
+	}
+}
