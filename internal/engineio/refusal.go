@@ -101,6 +101,9 @@ func (e *Engine) refuse(w http.ResponseWriter, r *http.Request, q *query, no *re
 	if no.code == codeBusy {
 		h.Set("Retry-After", "1")
 	}
+	if no.result == "draining" { // the next attempt is another server's
+		h.Set("Connection", "close")
+	}
 	switch {
 	case q.upgrade:
 		if status == http.StatusForbidden {

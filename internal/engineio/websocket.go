@@ -222,7 +222,8 @@ func (s *Session) startWebSocket(ws *socket) {
 	s.mu.Unlock()
 	if gone {
 		_ = ws.conn.Close()
-	} else if !s.engine.serve(ws.conn, func() { s.read(ws) }) {
+	} else if !s.engine.serve(ws.conn, func() { s.read(ws) }) { // the engine is closing
+		s.end(ServerShutdown, nil, abort, nil)
 		s.abandon()
 	}
 }
