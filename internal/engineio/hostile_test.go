@@ -183,17 +183,20 @@ func TestSilentHandshakes(t *testing.T) {
 			}
 			_ = w.do("GET", "", "")
 		}
-		n := len(w.sessions)
+		n := len(w.open())
 		if n != each+len(conns) {
 			t.Errorf("%d sessions, want %d", n, each+len(conns))
 		}
 		time.Sleep(w.options.PingInterval + w.options.PingTimeout + linger + w.options.WriteTimeout + ms)
 		synctest.Wait()
-		if st := w.Stats(); st.Open != [2]int64{} || st.Closed[polling][PingTimeout] != each || len(w.sessions) != 0 {
-			t.Errorf("%d sessions, Stats = %+v", len(w.sessions), st)
+		if st := w.Stats(); st.Open != [2]int64{} || st.Closed[polling][PingTimeout] != each || len(w.open()) != 0 {
+			t.Errorf("%d sessions, Stats = %+v", len(w.open()), st)
 		}
-		if w.most > smallTable {
-			t.Errorf("the table was made for %d sessions", w.most)
+		w.mu.Lock()
+		most := w.most
+		w.mu.Unlock()
+		if most > smallTable {
+			t.Errorf("the table was made for %d sessions", most)
 		}
 		for _, ws := range conns {
 			_ = ws.Close()

@@ -68,9 +68,10 @@ func FuzzWebSocket(f *testing.F) {
 	f.Add([]byte(frame(0xc1, "\xff\xff\xff") + frame(0x83, "")))
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		ours := &recorded{in: bytes.NewReader(wire)}
-		ws := e.upgrade(&hijackable{httptest.NewRecorder(), ours}, webSocketRequest(), &query{upgrade: true, protocol: 4})
+		answer := httptest.NewRecorder()
+		ws := e.upgrade(&hijackable{answer, ours}, webSocketRequest(), &query{upgrade: true, protocol: 4})
 		if ws == nil {
-			t.Fatal("no 101")
+			t.Fatalf("no 101 but %d %q", answer.Code, answer.Body)
 		}
 		theirs := &recorded{in: bytes.NewReader(wire)}
 		u := websocket.Upgrader{EnableCompression: true, ReadBufferSize: readBuffer, CheckOrigin: func(*http.Request) bool { return true }}

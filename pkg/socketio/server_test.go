@@ -438,9 +438,10 @@ func TestOnErrorRunsInOrder(t *testing.T) {
 // A client that sends faster than its handlers work is not read any further, and others do not notice.
 func TestFullInboxStopsReading(t *testing.T) {
 	server, front := start(t, nil)
-	release := make(chan struct{})
+	release, begun := make(chan struct{}), make(chan struct{}, 1000)
 	var handled atomic.Int64
 	server.On("slow", func(context.Context, *socketio.Socket, socketio.Args) error {
+		begun <- struct{}{}
 		<-release
 		handled.Add(1)
 		return nil
@@ -451,6 +452,7 @@ func TestFullInboxStopsReading(t *testing.T) {
 	for range events {
 		p.send(`42["slow"]`)
 	}
+	receive(t, begun)
 	other.send(`421["echo"]`)
 	other.expect(`431[]`)
 	if got := server.Stats().Namespaces[0].EventsReceived; got != 2 {
