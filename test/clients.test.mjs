@@ -8,6 +8,7 @@ import { Node } from "./harness/node.mjs";
 import { until } from "./harness/program.mjs";
 import { Wire } from "./harness/wire.mjs";
 
+const all = ["/", "/other", "/team-7", "/club-x"];
 const servers = { Chorus: {}, Node: { reference: true } };
 const sorted = (list) => [...list].sort();
 let unique = 0;
@@ -111,14 +112,14 @@ const features = {
 
   async "namespaces are apart"({ peer, witness }) {
     const room = name("same");
-    const all = [...peer.namespaces.values()];
-    for (const joined of all) await joined.call("join", [room]);
-    for (const joined of all) {
+    const ours = [...peer.namespaces.values()];
+    for (const joined of ours) await joined.call("join", [room]);
+    for (const joined of ours) {
       const event = name("apart");
       await joined.call("poll", { to: [room] });
       joined.emit("emit", {}, event, joined.name);
       await joined.hears(event);
-      for (const other of all) {
+      for (const other of ours) {
         await other.call("echo");
         assert.deepEqual(other.got(event), other === joined ? [[joined.name]] : [], `${other}`);
       }
@@ -132,11 +133,13 @@ const features = {
     const peer = await Peer.open(kind, url, way);
     const joined = peer.in();
     if (kind.python) await joined.until("connection", () => joined.connected);
-    for (let i = 0; i < 60; i++) joined.emit("again", "number", ...(i % 3 ? [i] : [i, Buffer.from([i])]));
+    const number = (i) => (i % 3 || kind.threads ? [i] : [i, Buffer.from([i])]);
+    for (let i = 0; i < 60; i++) joined.emit("again", "number", ...number(i));
     await peer.connected();
-    for (let i = 60; i < 120; i++) joined.emit("again", "number", ...(i % 3 ? [i] : [i, Buffer.from([i])]));
-    const expected = Array.from({ length: 120 }, (_, i) => (i % 3 ? [i] : [i, Buffer.from([i])]));
-    assert.deepEqual(await joined.hears("number", 120), expected);
+    for (let i = 60; i < 120; i++) joined.emit("again", "number", ...number(i));
+    const heard = await joined.hears("number", 120);
+    if (kind.threads) heard.sort(([a], [b]) => a - b);
+    assert.deepEqual(heard, Array.from({ length: 120 }, (_, i) => number(i)));
     await peer.end();
   },
 
@@ -177,8 +180,11 @@ const features = {
   },
 };
 
-/** How a connection ends: what is done, then the reasons that the server and the client are told. */
-const lost = ["transport close", "transport error"]; // depends on what was under way
+/**
+ * How a connection ends: what is done, then the reasons that the server and the client are told. They depend on what was under
+ * way: a poll that was answered as the network broke is missed by the heartbeat only.
+ */
+const lost = ["transport close", "transport error", "ping timeout"];
 const endings = {
   "the client disconnects": [(peer) => peer.act("disconnect", "/"), ["client namespace disconnect"], ["io client disconnect"]],
   "the server disconnects": [(peer) => peer.in().emit("kick", false), ["server namespace disconnect"], ["io server disconnect"]],
@@ -198,7 +204,9 @@ for (const [ending, [end, server, client]] of Object.entries(endings)) {
     try {
       await until(() => `${peer.in()} has left, ${ending}`, () => ends("left").length > 0);
       const [[, why, rooms]] = ends("leaving");
-      assert.ok(server.includes(why), `the server saw: ${why}`);
+      // python-socketio hangs up right behind its DISCONNECT, which has a data field in MessagePack that the format forbids.
+      const hasty = kind.python && end === endings["the client disconnects"][0] ? [...lost, "forced close"] : [];
+      assert.ok([...server, ...hasty].includes(why), `the server saw: ${why}`);
       assert.deepEqual(sorted(rooms), sorted(["hall", id]));
       assert.deepEqual(ends("left"), [[id, why, 0]]);
       await peer.in().until("its end", (joined) => joined.ends.length > 0);
@@ -217,9 +225,13 @@ for (const [server, start] of Object.entries(servers)) {
 
     before(async () => {
       for (const parser of ["default", "msgpack"]) {
-        nodes[parser] = await Node.application("n1", { ...start, args: ["--eio3", "--parser", parser] });
+        const args = ["--eio3", "--parser", parser, "--ping-interval", "2000ms", "--ping-timeout", "5000ms"];
+        nodes[parser] = await Node.application("n1", { ...start, args });
         const kind = kinds.find(({ name }) => name === { default: "4.8.4", msgpack: "4.8.4 with msgpack" }[parser]);
-        witnesses[parser] = await Peer.connect(kind, nodes[parser].url, "websocket");
+        const witness = await Peer.connect(kind, nodes[parser].url, "websocket", all, { auth: { word: "sesame" } });
+        // python-socketio takes an acknowledgement with the id 0, the first of each namespace, for none.
+        for (const joined of witness.namespaces.values()) await joined.call("ask");
+        witnesses[parser] = witness;
       }
     });
 
@@ -234,7 +246,7 @@ for (const [server, start] of Object.entries(servers)) {
             before(async () => {
               const { node, url } = wire;
               const options = { auth: { word: "sesame" }, query: { q: "a&b=é" } };
-              const peer = await Peer.connect(kind, url, way, ["/", "/other", "/team-7", "/club-x"], options);
+              const peer = await Peer.connect(kind, url, way, all, options);
               cell = { kind, way, wire, node, url, peer, witness: witnesses[kind.parser ?? "default"] };
             });
             after(() => cell.peer.end());

@@ -70,7 +70,12 @@ io.of("/guarded").on("connection", (socket) => socket.emit("welcome", socket.han
 for (const nsp of [io.of("/"), io.of("/other"), io.of("/guarded"), io.of(/^\/team-\d+$/)]) routes(nsp);
 routes(io.of((name, auth, next) => next(null, name.startsWith("/club-") && !guard(auth))));
 
-for (const signal of ["SIGTERM", "SIGINT"]) process.once(signal, () => io.close(() => process.exit(0)));
+for (const signal of ["SIGTERM", "SIGINT"]) {
+  process.once(signal, () => {
+    io.close(() => process.exit(0));
+    setTimeout(() => process.exit(0), 1000); // it waits for idle connections
+  });
+}
 http.listen(0, "127.0.0.1", () => {
   log({ msg: "listening", addr: `127.0.0.1:${http.address().port}` });
   log({ msg: "ready" });

@@ -7,7 +7,10 @@ import json
 import sys
 import threading
 
+import engineio.payload
 import socketio
+
+engineio.payload.Payload.max_decode_packets = 1000  # the client gives up at 17 packets in a payload
 
 
 def pack(value):

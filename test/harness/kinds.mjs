@@ -77,7 +77,7 @@ const inPython = (options) => {
 
 /**
  * Every kind of client. protocol: of Engine.IO; parser: other than the default one; recovers: it knows connection state recovery;
- * lacks: what the client itself cannot do.
+ * deflates: it offers compression of WebSockets; threads: it handles each message in a thread of its own, in any order.
  */
 export const kinds = Object.entries({
   "2.5.0": { start: inProcess("sio2"), protocol: 3, deflates: true },
@@ -87,9 +87,9 @@ export const kinds = Object.entries({
   "4.8.4 with msgpack": { start: inProcess("socket.io-client", { parser: msgpack }), parser: "msgpack", recovers: true },
   "Chromium": { start: inPage("socket.io.min.js"), deflates: true, recovers: true },
   "Chromium with msgpack": { start: inPage("socket.io.msgpack.min.js"), parser: "msgpack", recovers: true },
-  "Python": { start: inPython({ asyncio: false, serializer: "default" }), python: true },
+  "Python": { start: inPython({ asyncio: false, serializer: "default" }), python: true, threads: true },
   "Python asyncio": { start: inPython({ asyncio: true, serializer: "default" }), python: true },
-  "Python with msgpack": { start: inPython({ asyncio: false, serializer: "msgpack" }), parser: "msgpack", python: true },
+  "Python with msgpack": { start: inPython({ asyncio: true, serializer: "msgpack" }), parser: "msgpack", python: true },
 }).map(([name, kind]) => ({ name, protocol: 4, ...kind }));
 
 /** One namespace as a client sees it. */

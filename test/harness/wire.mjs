@@ -54,9 +54,10 @@ export class Wire {
     for (const pair of this.#pairs) for (const socket of pair) socket.destroy();
   }
 
-  /** New connections lead to this node. */
+  /** New connections lead to this node, and get through. */
   lead(node) {
     this.node = node;
+    this.#frozen = false;
   }
 
   /** Nothing gets through any more, and nobody is told. */
