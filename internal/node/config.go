@@ -189,6 +189,8 @@ func (c *config) validate() error {
 			return fmt.Errorf("--events: %q is not an event that a client can send", event)
 		}
 	}
+	slices.Sort(c.Events)
+	c.Events = slices.Compact(c.Events) // one named twice would be relayed twice
 	if c.Adapter == adapterRedis && c.Redis.URL == "" {
 		return errors.New("--adapter: redis needs --redis.url")
 	}

@@ -123,6 +123,7 @@ func TestValuesThatWork(t *testing.T) {
 		"origins":             {"--cors.origins=https://a.example,https://*.b.example:8443,*", "--cors.credentials"},
 		"recovery alone":      {"--recovery.enabled", "--recovery.window=10s"},
 		"no lame duck":        {"--drain.lame-duck=0s"},
+		"event named twice":   {"--events=a,b c,a"},
 		"size in bytes":       {"--max-payload=1000"},
 		"demo by itself":      {"demo"},
 		"demo on any port":    {"demo", "--addr=127.0.0.1:0", "--internal-addr=:0"},
@@ -131,6 +132,9 @@ func TestValuesThatWork(t *testing.T) {
 			cli, err := parse(t, args, nil)
 			if err != nil {
 				t.Errorf("parse(%q): %v", args, err)
+			}
+			if want := []string{"a", "b c"}; name == "event named twice" && !slices.Equal(cli.Serve.Events, want) {
+				t.Errorf("events are %q, want %q", cli.Serve.Events, want)
 			}
 			if name == "path without slash" && cli.Serve.Path != "/ws/" {
 				t.Errorf("path is %q, want /ws/", cli.Serve.Path)
