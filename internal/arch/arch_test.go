@@ -100,6 +100,27 @@ func TestImports(t *testing.T) {
 	}
 }
 
+// What packages import is required as such: who reads go.mod sees what the library needs.
+func TestRequirements(t *testing.T) {
+	mod, err := os.ReadFile(filepath.Join(root(t), "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var indirect []string
+	for line := range strings.Lines(string(mod)) {
+		if requirement, ok := strings.CutSuffix(strings.TrimSpace(line), "// indirect"); ok {
+			indirect = append(indirect, strings.Fields(requirement)[0])
+		}
+	}
+	for _, p := range list(t) {
+		for _, imported := range p.Imports {
+			if coveredByAny(indirect, imported) {
+				t.Errorf("%s imports %s, which go.mod calls indirect: run go mod tidy", p.ImportPath, imported)
+			}
+		}
+	}
+}
+
 // rulesFor returns the longest key that fits a package, and its rules.
 func rulesFor(name string) (key string, rules []string) {
 	for k, r := range allowed {
