@@ -170,6 +170,7 @@ func TestBadUsage(t *testing.T) {
 		{"lame duck too long", []string{"--drain.lame-duck=1m"}, nil, []string{"--drain.lame-duck", "35s", "1m"}},
 		{"size", []string{"--max-payload=huge"}, nil, []string{"--max-payload", "huge", "1MiB"}},
 		{"size out of range", []string{"--queue.bytes=5GB"}, nil, []string{"--queue.bytes", "5GB"}},
+		{"size just out of range", []string{"--queue.bytes=2GiB"}, nil, []string{"--queue.bytes", "2GiB", "less than 2GiB"}},
 		{"size zero", []string{"--max-payload=0"}, nil, []string{"--max-payload", "at least 1"}},
 		{"number", []string{"--queue.messages=many"}, nil, []string{"--queue.messages", "many"}},
 		{"number out of range", []string{"--queue.messages=0"}, nil, []string{"--queue.messages", "at least 1", "got 0"}},

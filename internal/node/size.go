@@ -14,7 +14,7 @@ type size int
 func (s *size) UnmarshalText(text []byte) error {
 	n, err := humanize.ParseBytes(string(text))
 	if err != nil || n > math.MaxInt32 {
-		return fmt.Errorf("%q is not a size such as 64kB, 1MB or 1MiB (at most 2GiB)", text)
+		return fmt.Errorf("%q is not a size such as 64kB, 1MB or 1MiB (less than 2GiB)", text)
 	}
 	*s = size(n)
 	return nil
