@@ -39,8 +39,8 @@ type ReconnectKey struct {
 // Trace has functions that an adapter calls; nil ones are skipped. They must return quickly and may be called
 // from any goroutine.
 type Trace struct {
-	// Published is called for each group of messages that was sent as one pipeline: how many there were and
-	// how long the oldest waited from Publish to the broker's answer.
+	// Published is called for the messages of one pipeline that the broker took: how many there were and how long the
+	// oldest waited from Publish to the answer. With an error it is called for messages that were given up, sent or not.
 	Published func(messages int, wait time.Duration, err error)
 	// Gap is called when a subscription is back: how long nothing could be heard.
 	Gap func(d time.Duration)

@@ -88,7 +88,10 @@ func (m *eventMetrics) trace() *socketio.Trace {
 		},
 		HandlerDone: func(_ string, d time.Duration, _ error) { handler.Observe(d.Seconds()) },
 		Adapter: adapter.Trace{
-			Published: func(messages int, wait time.Duration, _ error) {
+			Published: func(messages int, wait time.Duration, err error) {
+				if err != nil {
+					return // redis_publish_errors_total has them
+				}
 				m.batch.Observe(float64(messages))
 				m.publish.Observe(wait.Seconds())
 			},

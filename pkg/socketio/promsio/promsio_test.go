@@ -1,6 +1,7 @@
 package promsio
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -90,6 +91,7 @@ func happen(t *socketio.Trace) {
 		t.HandlerDone(fmt.Sprintf("event %d", i), time.Millisecond, nil)
 	}
 	t.Adapter.Published(7, time.Millisecond, nil)
+	t.Adapter.Published(5000, time.Minute, errors.New("given up")) // no pipeline held them, and Redis did not answer
 	t.Adapter.Gap(time.Second)
 }
 
