@@ -30,10 +30,10 @@ before(async () => {
   for (const namespace of [io.of("/"), io.of("/other")]) {
     namespace.on("connection", (socket) => {
       socket.on("join", async (rooms, ack) => { await socket.join(rooms); ack([...socket.rooms]); });
-      socket.on("emit", ({ to = [], except = [], volatile, sender }, ...event) => {
+      socket.on("emit", ({ to = [], except = [], volatile, uncompressed, sender }, ...event) => {
         const source = sender ? socket : namespace;
         const target = (volatile ? source.volatile : source).to(to).except(except);
-        target.emit(...event);
+        (uncompressed ? target.compress(false) : target).emit(...event);
       });
     });
   }
@@ -62,6 +62,7 @@ const cases = {
   "binary to a room": [{ to: ["red"] }, [binary], () => [ours[0], ours[4], theirs[1]]],
   "two rooms": [{ to: ["red", "blue"] }, [2], () => [ours[0], ours[4], ours[5], theirs[1], theirs[2]]],
   "a room except another": [{ to: ["red"], except: ["blue"] }, [3], () => [ours[0]]],
+  "without compression": [{ uncompressed: true }, ["as it is"], () => all],
   "all except a room": [{ except: ["blue"] }, [4], () => all.filter((client) => ![ours[4], ours[5], theirs[1], theirs[2]].includes(client))],
 };
 

@@ -73,7 +73,8 @@ type Packet struct {
 
 // Flags are the choices of the emitter that receivers must honour.
 type Flags struct {
-	Volatile bool // may be dropped for a receiver that is not ready
+	Volatile     bool // may be dropped for a receiver that is not ready
+	Uncompressed bool // is not compressed where a connection could
 }
 
 // Lone is an optional interface of an Adapter: whether there are no other nodes, so that what this server knows is all

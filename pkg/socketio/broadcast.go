@@ -133,7 +133,7 @@ func (b Broadcast) message(data []byte, attachments [][]byte, now time.Time) *ad
 		Packet: adapter.Packet{Data: data, Attachments: cloneAll(attachments)},
 		Rooms:  b.rooms,
 		Except: b.except,
-		Flags:  adapter.Flags{Volatile: b.volatile},
+		Flags:  adapter.Flags{Volatile: b.volatile, Uncompressed: b.uncompressed},
 		Sent:   now,
 	}
 	if b.from != nil {
@@ -290,6 +290,9 @@ func (l local) Deliver(m *adapter.Message) {
 	if err != nil {
 		l.nsp.server.options.Logger.Warn("message of another node cannot be written", "namespace", l.nsp.name, "error", err)
 		return
+	}
+	if m.Flags.Uncompressed {
+		f = f.Uncompressed()
 	}
 	listening := l.nsp.deliver(delivery{
 		frame: f, rooms: m.Rooms, except: m.Except,

@@ -168,7 +168,7 @@ func testFields(t *testing.T, adapters []adapter.Adapter) {
 	for _, m := range []*adapter.Message{
 		{Rooms: nil, Except: []string{"x", "y"}},
 		{Rooms: []string{"a"}, Except: []string{"x"}, Flags: adapter.Flags{Volatile: true}},
-		{Rooms: []string{"a", "nobody", "b"}, Sent: sent},
+		{Rooms: []string{"a", "nobody", "b"}, Sent: sent, Flags: adapter.Flags{Uncompressed: true}},
 		{Rooms: []string{"#odd# room ü*"}},
 	} {
 		m.Packet.Data = []byte(`["fields"]`)

@@ -70,13 +70,7 @@ func appendMessage(dst []byte, limits parser.Limits, uid, namespace string, m *a
 	out = msgp.AppendString(out, "except")
 	out = appendStrings(out, m.Except)
 	out = msgp.AppendString(out, "flags")
-	if m.Flags.Volatile {
-		out = msgp.AppendMapHeader(out, 1)
-		out = msgp.AppendString(out, "volatile")
-		out = msgp.AppendBool(out, true)
-	} else {
-		out = msgp.AppendMapHeader(out, 0)
-	}
+	out = appendFlags(out, m.Flags)
 
 	if elements == 4 {
 		out = msgp.AppendMapHeader(out, 1)
@@ -84,6 +78,26 @@ func appendMessage(dst []byte, limits parser.Limits, uid, namespace string, m *a
 		out = msgp.AppendInt64(out, m.Sent.UnixMicro())
 	}
 	return out, nil
+}
+
+// appendFlags writes only the flags that were chosen, as Node does.
+func appendFlags(dst []byte, f adapter.Flags) []byte {
+	n := uint32(0)
+	for _, chosen := range [...]bool{f.Volatile, f.Uncompressed} {
+		if chosen {
+			n++
+		}
+	}
+	dst = msgp.AppendMapHeader(dst, n)
+	if f.Volatile {
+		dst = msgp.AppendString(dst, "volatile")
+		dst = msgp.AppendBool(dst, true)
+	}
+	if f.Uncompressed {
+		dst = msgp.AppendString(dst, "compress")
+		dst = msgp.AppendBool(dst, false)
+	}
+	return dst
 }
 
 func appendStrings(dst []byte, list []string) []byte {
@@ -224,8 +238,13 @@ func readOptions(b []byte, m *adapter.Message) ([]byte, error) {
 				return skip(b)
 			}
 			return readMap(b, func(key, b []byte) ([]byte, error) {
-				if string(key) == "volatile" && msgp.NextType(b) == msgp.BoolType {
-					m.Flags.Volatile = b[0] == 0xc3
+				if msgp.NextType(b) == msgp.BoolType {
+					switch on := b[0] == 0xc3; string(key) {
+					case "volatile":
+						m.Flags.Volatile = on
+					case "compress":
+						m.Flags.Uncompressed = !on
+					}
 				}
 				return skip(b)
 			})

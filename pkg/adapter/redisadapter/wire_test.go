@@ -60,6 +60,14 @@ var nodeMessages = []struct {
 			Rooms: []string{"r"},
 		},
 	}, {
+		name:      "volatile without compression",
+		hex:       "93a65459436b356583a47479706502a46461746191a178a36e7370a12f83a5726f6f6d7390a665786365707490a5666c61677382a8766f6c6174696c65c3a8636f6d7072657373c2",
+		namespace: "/",
+		message: adapter.Message{
+			Packet: adapter.Packet{Data: []byte(`["x"]`)},
+			Flags:  adapter.Flags{Volatile: true, Uncompressed: true},
+		},
+	}, {
 		name:      "nested",
 		hex:       "93a65459436b356583a47479706502a46461746195a46e65737491908081a16181a16293c3c2c0dc00110101010101010101010101010101010101a36e7370a12f83a5726f6f6d7390a665786365707490a5666c61677380",
 		namespace: "/",
