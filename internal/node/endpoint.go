@@ -29,9 +29,11 @@ type endpoint struct {
 	serving   sync.WaitGroup
 }
 
-// Limits of the HTTP servers. There is no WriteTimeout, because a long poll is answered late.
+// Limits of the HTTP servers. There is no WriteTimeout, because a long poll is answered late, and no ReadTimeout, because
+// it would end those that the front passes on.
 const (
 	readHeaderTimeout = 10 * time.Second
+	bodyTimeout       = 5 * time.Minute   // as Node's requestTimeout; the engine gives its sessions less
 	idleTimeout       = 620 * time.Second // longer than any common balancer keeps an idle connection (at most 600 s)
 	maxHeaderBytes    = 64 << 10
 )
@@ -53,7 +55,7 @@ func listen(flag string, addrs ...string) (*endpoint, error) {
 // serve answers requests until shutdown; failed hears of a listener that ends by itself.
 func (e *endpoint) serve(h http.Handler, log *slog.Logger, failed failures) {
 	e.server = &http.Server{
-		Handler:           h,
+		Handler:           boundBodies(h),
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
@@ -66,6 +68,16 @@ func (e *endpoint) serve(h http.Handler, log *slog.Logger, failed failures) {
 			}
 		})
 	}
+}
+
+// boundBodies gives a body the time that it may take to come. The server looks for its end even where no handler reads it.
+func boundBodies(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout)) // the server's own writers have one
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // addrs returns the addresses with the ports that were chosen.
