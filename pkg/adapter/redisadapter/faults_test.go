@@ -187,6 +187,9 @@ func TestAbsentAtStart(t *testing.T) {
 	}
 	server.start(t)
 	adaptertest.AwaitReady(t, a)
+	if s := a.(adapter.Counted).Stats(); len(s.Reconnects) > 0 {
+		t.Errorf("the first connection counts as %v, want no reconnection", s.Reconnects)
+	}
 }
 
 // TestCloseWithoutRedis closes with messages in the queue that cannot be sent: they are given up by name, soon.

@@ -58,6 +58,7 @@ type publisher struct {
 	idle    bool          // the goroutine waits for wake
 	closing bool
 	up      bool
+	lost    bool  // a connection that worked failed
 	failure error // why it is not up
 }
 
@@ -317,10 +318,10 @@ func (p *publisher) putBack(group []outgoing) {
 
 func (p *publisher) setUp() {
 	p.mu.Lock()
-	was := p.failure
-	p.up, p.failure = true, nil
+	lost := p.lost
+	p.up, p.lost, p.failure = true, false, nil
 	p.mu.Unlock()
-	if was != nil {
+	if lost { // as with subscriptions, the first connection is none made anew
 		p.counts.reconnect(adapter.RolePublish, "closed")
 		p.traces.reconnected(adapter.RolePublish, "closed")
 		p.opts.Logger.Info("redisadapter: publishing again")
@@ -330,6 +331,7 @@ func (p *publisher) setUp() {
 func (p *publisher) setFailure(err error) {
 	p.mu.Lock()
 	was := p.failure
+	p.lost = p.lost || p.up
 	p.up, p.failure = false, err
 	p.makeSpaceLocked() // who waits for room learns that it will not come soon
 	p.mu.Unlock()
