@@ -59,7 +59,9 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request, q *query) {
 	c := http.NewResponseController(w)
 	// Deadlines that the server sets for requests must not end one that waits by design. Not every kind of
 	// response writer has deadlines.
-	_ = c.SetReadDeadline(time.Time{})
+	if r.ContentLength == 0 { // else the server looks for the end of the body, which may never come
+		_ = c.SetReadDeadline(time.Time{})
+	}
 	_ = c.SetWriteDeadline(time.Time{})
 	for {
 		select {

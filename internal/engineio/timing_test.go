@@ -3,6 +3,7 @@ package engineio
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -49,6 +50,9 @@ type world struct {
 	began  time.Time
 }
 
+// readTimeout is longer than anything that waits by design in the tests.
+const readTimeout = time.Hour
+
 // bubble runs a test on the fake clock.
 func bubble(t *testing.T, change func(*Options), test func(w *world)) {
 	synctest.Test(t, func(t *testing.T) {
@@ -61,7 +65,7 @@ func bubble(t *testing.T, change func(*Options), test func(w *world)) {
 		p := &pipes{conns: make(chan net.Conn), done: make(chan struct{})}
 		tr := &http.Transport{DialContext: p.dial}
 		w := &world{engine: e, t: t, http: &http.Client{Transport: tr}, ws: websocket.Dialer{NetDialContext: p.dial},
-			server: &http.Server{Handler: e}, eio: "4", began: time.Now()}
+			server: &http.Server{Handler: e, ReadTimeout: readTimeout}, eio: "4", began: time.Now()}
 		served := make(chan error)
 		go func() { served <- w.server.Serve(p) }()
 		test(w)
@@ -190,6 +194,27 @@ func TestHeartbeatOnPolling(t *testing.T) {
 		w.do("POST", q, "3")
 		time.Sleep(400 * ms) // no GET waits: the timeout runs from the queueing
 		w.closed(c, PingTimeout, 800*ms)
+	})
+}
+
+// Nobody reads the body of a GET, but the server looks for its end: the deadline for that stays.
+func TestPollWithABodyKeepsTheServersDeadline(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		q, c := w.openPolling()
+		conn, err := w.ws.NetDialContext(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "GET /engine.io/?EIO=4&transport=polling%s HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n4a", q)
+		_ = conn.SetReadDeadline(time.Now().Add(2 * readTimeout))
+		if _, err := io.ReadAll(conn); err != nil { // by then it is too late for the answer
+			t.Errorf("read: %v, want the end", err)
+		}
+		w.at(readTimeout)
+		if got := <-c.closed; got.reason != PingTimeout {
+			t.Errorf("closed as %q (%v), want %q", got.reason, got.detail, PingTimeout)
+		}
 	})
 }
 
