@@ -32,8 +32,13 @@ type Link interface {
 // Local is what a namespace offers to its link; the server implements it. Its methods never block and may be
 // called from any goroutine, but a link must call Deliver for one namespace in the order of arrival.
 type Local interface {
-	// Deliver hands over a message of another node. The message and its bytes belong to the callee.
+	// Deliver hands over a message of another node that wants no answer. The message and its bytes belong to the
+	// callee.
 	Deliver(m *Message)
+	// Answer hands over a request of another node: a Broadcast, ServerSideEmit, Fetch or Count whose sender waits for
+	// responses. The callee calls respond, from any goroutine and also after Answer returned, as Requester says
+	// for the kind; it may be called until the link is left, and what is responded later is ignored.
+	Answer(m *Message, respond func(*Response))
 	// HasRoom reports whether a socket of this node is in the room. A socket's own id is a room.
 	HasRoom(room string) bool
 }
@@ -53,16 +58,35 @@ type RoomFollower interface {
 	UnfollowRoom(room string)
 }
 
-// Message is one broadcast on its way between nodes.
+// Kind says what a message asks of the nodes that get it.
+type Kind uint8
+
+// The kinds. Join, Leave and Disconnect act on the sockets that Rooms and Except select, as a broadcast reaches them.
+const (
+	Broadcast      Kind = iota // Packet goes to the selected sockets
+	Join                       // the selected sockets enter Targets
+	Leave                      // the selected sockets leave Targets
+	Disconnect                 // the selected sockets are disconnected, with Close the whole connection
+	ServerSideEmit             // Packet goes to the application on each other node
+	Fetch                      // only as a request: describe the selected sockets
+	Count                      // only as a request: how many sockets are selected
+)
+
+// Message is one message on its way between nodes. The zero Kind is a broadcast.
 type Message struct {
-	Packet Packet
-	Rooms  []string // receivers; none means the whole namespace
-	Except []string // rooms whose members are left out
-	Flags  Flags
-	Sent   time.Time // when it was emitted, by the sender's clock; zero if the sender did not say
+	Kind    Kind
+	Packet  Packet   // Broadcast, ServerSideEmit
+	Rooms   []string // receivers; none means the whole namespace
+	Except  []string // rooms whose members are left out
+	Targets []string // Join, Leave
+	Close   bool     // Disconnect
+	Flags   Flags
+	Sent    time.Time     // when it was emitted, by the sender's clock; zero if the sender did not say
+	Timeout time.Duration // of a request: how long the sender waits; zero if it did not say
 }
 
-// Packet is an event as it stands on the wire (Socket.IO protocol 5, packet types EVENT and BINARY_EVENT).
+// Packet is an event as it stands on the wire (Socket.IO protocol 5, packet types EVENT and BINARY_EVENT). In a
+// Response it is the values of an acknowledgement.
 type Packet struct {
 	// Data is the JSON text of the array whose first element is the event's name.
 	Data []byte

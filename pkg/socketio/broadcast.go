@@ -304,6 +304,9 @@ func (l local) Deliver(m *adapter.Message) {
 	}
 }
 
+// Answer implements adapter.Local.
+func (l local) Answer(*adapter.Message, func(*adapter.Response)) {}
+
 // HasRoom implements adapter.Local.
 func (l local) HasRoom(room string) bool {
 	return l.nsp.sockets.get(room) != nil || l.nsp.rooms.Has(room)

@@ -45,6 +45,9 @@ func (l *Local) Deliver(m *adapter.Message) {
 	l.changed = make(chan struct{})
 }
 
+// Answer responds to nothing.
+func (l *Local) Answer(*adapter.Message, func(*adapter.Response)) {}
+
 // HasRoom reports whether the room was entered.
 func (l *Local) HasRoom(room string) bool {
 	l.mu.Lock()

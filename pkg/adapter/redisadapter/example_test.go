@@ -51,5 +51,6 @@ func ExampleNewPubSub() {
 
 type printer struct{ heard chan<- string }
 
-func (p printer) Deliver(m *adapter.Message) { p.heard <- string(m.Packet.Data) }
-func (p printer) HasRoom(string) bool        { return false }
+func (p printer) Deliver(m *adapter.Message)                       { p.heard <- string(m.Packet.Data) }
+func (p printer) Answer(*adapter.Message, func(*adapter.Response)) {}
+func (p printer) HasRoom(string) bool                              { return false }

@@ -13,7 +13,8 @@ type askedLocal struct {
 	asked  func()
 }
 
-func (l *askedLocal) Deliver(*adapter.Message) {}
+func (l *askedLocal) Deliver(*adapter.Message)                         {}
+func (l *askedLocal) Answer(*adapter.Message, func(*adapter.Response)) {}
 func (l *askedLocal) HasRoom(string) bool {
 	member := l.member
 	if asked := l.asked; asked != nil {
