@@ -12,7 +12,7 @@ func (s *Session) packet(binary bool, data []byte) bool {
 	}
 	kind, binary, data, ok := decode(binary, data)
 	if !ok {
-		s.end(ParseError, errPacket, flush, nil)
+		s.endByMistake(ParseError, errPacket)
 		return false
 	}
 	switch kind {
@@ -20,7 +20,7 @@ func (s *Session) packet(binary bool, data []byte) bool {
 		return s.heard(false) && s.message(binary, data)
 	case '2', '3': // a client of protocol 4 answers pings, one of protocol 3 sends them
 		if (kind == '2') != (s.protocol == 3) {
-			s.end(TransportError, errHeartbeat, flush, nil)
+			s.endByMistake(TransportError, errHeartbeat)
 			return false
 		}
 		if !s.heard(true) {

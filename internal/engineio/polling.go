@@ -268,7 +268,7 @@ func (s *Session) handlePost(c *http.ResponseController, r *http.Request, p *pos
 	s.stripe.bytesIn[polling].Add(uint64(len(body)))
 	for packet, err := range s.packets(body, octets) {
 		if err != nil {
-			s.end(ParseError, err, flush, nil)
+			s.endByMistake(ParseError, err)
 			break
 		}
 		if !s.packet(packet.Binary, packet.Data) {

@@ -108,6 +108,9 @@ func TestPosts(t *testing.T) {
 				if got := <-c.closed; got.reason != tc.reason {
 					t.Errorf("reason = %q (%v), want %q", got.reason, got.detail, tc.reason)
 				}
+				if status, body, _ := do(t, "GET", url, ""); status != 400 || body != `{"code":1,"message":"Session ID unknown"}` {
+					t.Errorf("GET afterwards: %d %q", status, body)
+				}
 			} else if !c.session.isOpen() {
 				t.Error("the session was closed")
 			}

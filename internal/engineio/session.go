@@ -183,6 +183,16 @@ func (s *Session) end(reason Reason, detail error, how ending, last *frame.Frame
 	tell()
 }
 
+// endByMistake ends the session of a client that broke the protocol. A WebSocket gets what waits and then the close
+// frame; a polling client has no request left to hope for, as with the reference server.
+func (s *Session) endByMistake(reason Reason, detail error) {
+	how := flush
+	if s.index.Load() == polling {
+		how = discard // a pending GET is answered all the same
+	}
+	s.end(reason, detail, how, nil)
+}
+
 // endTransportLocked queues the last frames and says whether the session can be forgotten.
 func (s *Session) endTransportLocked(how ending, last *frame.Frame) (forget bool) {
 	now, o := s.engine.now(), &s.engine.options
