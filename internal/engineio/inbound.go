@@ -32,6 +32,7 @@ func (s *Session) packet(binary bool, data []byte) bool {
 		return true
 	case '1':
 		if s.index.Load() == polling {
+			s.awaitPoll()
 			s.end(TransportClose, nil, discard, noopPacket)
 			return false
 		}

@@ -20,6 +20,9 @@ var (
 	errContent     = errors.New("engineio: invalid content type of a POST")
 )
 
+// overtaking is how long a client that closes has for the GET that its POST overtook.
+const overtaking = 50 * time.Millisecond
+
 // poll is a GET that waits for something to send.
 type poll struct {
 	wake chan struct{}
@@ -51,6 +54,10 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request, q *query) {
 	}
 	s.poll = p
 	s.outbox.Attach(p)
+	if s.polled != nil {
+		close(s.polled)
+		s.polled = nil
+	}
 	if s.state == stateClosed { // between the look into the table and now
 		p.Wake()
 	}
@@ -76,6 +83,23 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request, q *query) {
 			}
 			return
 		}
+	}
+}
+
+// awaitPoll gives the GET of a client that closes a moment to arrive. Clients have one under way nearly always; on a
+// connection of its own it may be later than a POST that was sent after it, and would find the session unknown.
+func (s *Session) awaitPoll() {
+	s.mu.Lock()
+	if s.poll != nil || s.state != stateOpen {
+		s.mu.Unlock()
+		return
+	}
+	polled := make(chan struct{})
+	s.polled = polled
+	s.mu.Unlock()
+	select {
+	case <-polled:
+	case <-time.After(overtaking):
 	}
 }
 

@@ -67,6 +67,7 @@ type Session struct {
 	answering int           // GETs whose answer is being written
 	candidate *candidate
 	resumed   chan struct{} // closed when reading goes on
+	polled    chan struct{} // closed when a GET waits
 	beat      beat
 }
 

@@ -329,6 +329,35 @@ func TestCommitWaitsForThePost(t *testing.T) {
 	})
 }
 
+// A POST that closes may overtake the GET that was sent before it, on another connection.
+func TestCloseOvertakesTheGET(t *testing.T) {
+	bubble(t, nil, func(w *world) {
+		q, c := w.openPolling()
+		posted := make(chan string, 1)
+		go func() { posted <- w.do("POST", q, "1") }()
+		time.Sleep(overtaking - ms)
+		if got := w.do("GET", q, ""); got != "6" {
+			t.Errorf("the GET that was overtaken = %q, want 6", got)
+		}
+		if got := <-posted; got != "ok" {
+			t.Errorf("POST = %q", got)
+		}
+		w.closed(c, TransportClose, overtaking-ms)
+		if got := w.do("GET", q, ""); !strings.Contains(got, "Session ID unknown") {
+			t.Errorf("the next GET = %q", got)
+		}
+
+		q, c = w.openPolling()
+		if got := w.do("POST", q, "1"); got != "ok" {
+			t.Errorf("POST without a GET = %q", got)
+		}
+		w.closed(c, TransportClose, overtaking)
+		if got := w.do("GET", q, ""); !strings.Contains(got, "Session ID unknown") {
+			t.Errorf("GET after the POST = %q", got)
+		}
+	})
+}
+
 // While the handler takes nothing the pong's deadline does not run, but the handler's does.
 func TestSlowHandler(t *testing.T) {
 	bubble(t, func(o *Options) { o.InboxTimeout = time.Second }, func(w *world) {
