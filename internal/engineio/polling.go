@@ -20,14 +20,19 @@ var (
 	errContent     = errors.New("engineio: invalid content type of a POST")
 )
 
-// overtaking is how long a client that closes has for the GET that its POST overtook.
-const overtaking = 50 * time.Millisecond
+// Requests of one client on several connections may be served in another order than they were sent.
+const (
+	overtaking = 50 * time.Millisecond // how long a client that closes has for the GET that its POST overtook
+	overtaken  = 10 * time.Millisecond // a GET that is no older when an upgrade is committed counts as a later one
+)
 
 // poll is a GET that waits for something to send.
 type poll struct {
-	wake chan struct{}
-	noop bool // answer at once; guarded by Session.mu
-	lost bool // no longer the session's: what becomes of it is nobody's concern
+	wake  chan struct{}
+	began time.Duration
+	noop  bool // answer at once; guarded by Session.mu
+	late  bool // came with the commit of an upgrade; guarded by Session.mu
+	lost  bool // no longer the session's: what becomes of it is nobody's concern
 }
 
 // Wake is called by the outbox when there is something to send.
@@ -40,7 +45,7 @@ func (p *poll) Wake() {
 
 // servePoll holds a GET until something can be sent.
 func (s *Session) servePoll(w http.ResponseWriter, r *http.Request, q *query) {
-	p := &poll{wake: make(chan struct{}, 1)}
+	p := &poll{wake: make(chan struct{}, 1), began: s.engine.now()}
 	s.mu.Lock()
 	switch {
 	case s.index.Load() != polling:
@@ -73,6 +78,10 @@ func (s *Session) servePoll(w http.ResponseWriter, r *http.Request, q *query) {
 	for {
 		select {
 		case <-p.wake:
+			if s.isLate(p) {
+				s.engine.refuse(w, r, q, s.mismatch(q))
+				return
+			}
 			if frames, finished, ok := s.answer(p); ok {
 				s.writePoll(w, r, q, p, frames, finished)
 				return
@@ -101,6 +110,12 @@ func (s *Session) awaitPoll() {
 	case <-polled:
 	case <-time.After(overtaking):
 	}
+}
+
+func (s *Session) isLate(p *poll) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return p.late
 }
 
 // leave makes a poll none of the session's and says whether it was.

@@ -329,6 +329,26 @@ func TestCommitWaitsForThePost(t *testing.T) {
 	})
 }
 
+// A GET that is sent after the commit of an upgrade may overtake it.
+func TestGETOvertakesTheCommit(t *testing.T) {
+	for waits, want := range map[time.Duration]string{overtaken: `{"code":3,"message":"Bad request"}`, overtaken + ms: "1"} {
+		bubble(t, nil, func(w *world) {
+			q, _ := w.openPolling()
+			ws := w.dial(q)
+			write(t, ws, "2probe")
+			w.read(ws, "3probe", 0)
+			polled := make(chan string, 1)
+			go func() { polled <- w.do("GET", q, "") }()
+			time.Sleep(waits)
+			write(t, ws, "5")
+			if got := <-polled; got != want {
+				t.Errorf("GET %v before the commit = %q, want %q", waits, got, want)
+			}
+			_ = ws.Close()
+		})
+	}
+}
+
 // A POST that closes may overtake the GET that was sent before it, on another connection.
 func TestCloseOvertakesTheGET(t *testing.T) {
 	bubble(t, nil, func(w *world) {

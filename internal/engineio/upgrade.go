@@ -133,6 +133,9 @@ func (s *Session) commit(c *candidate) bool {
 	c.stopLocked()
 	s.candidate = nil
 	p := s.poll
+	if p != nil {
+		p.late = s.engine.now()-p.began <= overtaken
+	}
 	s.poll = nil
 	s.index.Store(webSocket)
 	s.takeConnLocked(c.ws)
