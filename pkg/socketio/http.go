@@ -88,15 +88,22 @@ func (o *CORS) handler() *cors.Cors {
 	return cors.New(c)
 }
 
-// wrap puts CORS and the middlewares around a handler, the first middleware outermost.
+// wrap puts CORS and the middlewares around a handler. CORS is outermost: what a middleware refuses must be readable by
+// the page too, and a preflight, which carries no credentials, must not reach one that wants some. Then the first middleware.
 func (o *Options) wrap(h http.Handler) http.Handler {
-	if o.CORS != nil {
-		h = o.CORS.handler().Handler(h)
-	}
 	for _, m := range slices.Backward(o.Middleware) {
 		h = m(h)
 	}
-	return h
+	if o.CORS == nil {
+		return h
+	}
+	return o.CORS.handler().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodOptions { // not for a browser, but the reference server answers it as it does preflights
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		h.ServeHTTP(w, r)
+	}))
 }
 
 // originCheck is the default of CheckOrigin.

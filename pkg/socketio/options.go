@@ -89,8 +89,8 @@ type Options struct {
 	CleanupEmptyChildNamespaces bool
 	// CORS sets the headers for pages of other origins. Default none.
 	CORS *CORS
-	// Middleware is put around everything that the server answers, the first outermost. What one writes into the
-	// header of the response is in the answer to a WebSocket handshake too. Default none.
+	// Middleware is put around everything that the server answers but what CORS answers, the first outermost. What one
+	// writes into the header of the response is in the answer to a WebSocket handshake too. Default none.
 	Middleware []func(http.Handler) http.Handler
 	// AllowRequest decides about handshakes, after CheckOrigin; a request of an existing connection is not asked about.
 	// The client gets the text of the error. Default all are allowed.

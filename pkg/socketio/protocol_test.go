@@ -171,6 +171,44 @@ func TestCORSAndMiddleware(t *testing.T) {
 	}
 }
 
+// A middleware that wants credentials must not see preflights, which have none, and its refusals are for the page too.
+func TestCORSIsOutermost(t *testing.T) {
+	guard := func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") == "" {
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			h.ServeHTTP(w, r)
+		})
+	}
+	_, front := start(t, &socketio.Options{CORS: &socketio.CORS{}, Middleware: []func(http.Handler) http.Handler{guard}})
+	for name, tc := range map[string]struct {
+		method string
+		header http.Header
+		status int
+	}{
+		"preflight":     {"OPTIONS", http.Header{"Access-Control-Request-Method": {"POST"}}, 204},
+		"plain OPTIONS": {"OPTIONS", nil, 204},
+		"refused":       {"GET", nil, 401},
+		"admitted":      {"GET", http.Header{"Authorization": {"x"}}, 200},
+	} {
+		req, _ := http.NewRequest(tc.method, front.URL+"/socket.io/?EIO=4&transport=polling", nil)
+		if tc.header != nil {
+			req.Header = tc.header
+		}
+		req.Header.Set("Origin", "https://page.example")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != tc.status || resp.Header.Get("Access-Control-Allow-Origin") != "*" {
+			t.Errorf("%s: %d %v, want %d", name, resp.StatusCode, resp.Header, tc.status)
+		}
+	}
+}
+
 func TestHandshakeHooks(t *testing.T) {
 	var refused []socketio.RefusedRequest
 	server, front := start(t, &socketio.Options{
