@@ -1,10 +1,13 @@
 package engineio
 
 import (
+	"bufio"
 	"bytes"
 	"compress/flate"
 	"encoding/binary"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"runtime"
 	"strings"
@@ -25,8 +28,17 @@ func TestOffersDeflate(t *testing.T) {
 		"permessage-deflate; server_max_window_bits=10":                               false,
 		"permessage-deflate;server_no_context_takeover;server_max_window_bits=\"15\"": false,
 		"permessage-deflate; server_max_window_bits=10, permessage-deflate":           true,
-		"x-webkit-deflate-frame":                   false,
-		"x-permessage-deflate, permessage-deflate": true,
+		"x-webkit-deflate-frame":                                                     false,
+		"x-permessage-deflate, permessage-deflate":                                   true,
+		"permessage-deflate; client_max_window_bits=\"9\"":                           true,
+		"permessage-deflate; client_max_window_bits=7":                               false,
+		"permessage-deflate; client_max_window_bits=08":                              false,
+		"permessage-deflate; server_no_context_takeover=1":                           false,
+		"permessage-deflate; server_no_context_takeover; server_no_context_takeover": false,
+		"permessage-deflate; unknown":                                                false,
+		"permessage-deflate;":                                                        false,
+		"permessage-deflate x":                                                       false,
+		"Permessage-Deflate":                                                         false,
 	} {
 		if got := offersDeflate(http.Header{"Sec-Websocket-Extensions": {offer}}); got != want {
 			t.Errorf("offersDeflate(%q) = %v, want %v", offer, got, want)
@@ -88,6 +100,34 @@ func TestPerMessageDeflate(t *testing.T) {
 	}
 	if got := c.messages(); got[0] != long || got[1] != "short" || got[2] != "" {
 		t.Errorf("got %d messages", len(got))
+	}
+}
+
+// What is sent compressed is what the answer agreed upon, whatever surrounds the offer.
+func TestDeflateIsAgreedUpon(t *testing.T) {
+	e := newEngine(t, func(o *Options) { o.PerMessageDeflate = &Deflate{Threshold: 1} })
+	s := e.server(t)
+	for offer, want := range map[string]bool{"permessage-deflate": true, "foo bar, permessage-deflate": true, "permessage-deflate;=1": false, "permessage-deflate;": false} {
+		conn, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "GET /engine.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\n%s\r\nSec-WebSocket-Extensions: %s\r\n\r\n",
+			strings.Join(upgradeHeaders, "\r\n"), offer)
+		r := bufio.NewReader(conn)
+		res, err := http.ReadResponse(r, nil)
+		if err != nil || res.StatusCode != 101 {
+			t.Fatalf("%q: %v %v", offer, res, err)
+		}
+		agreed := res.Header.Get("Sec-Websocket-Extensions") != ""
+		first, err := r.ReadByte()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if compressed := first&0x40 != 0; agreed != want || compressed != want {
+			t.Errorf("%q: agreed %v, compressed %v, want %v", offer, agreed, compressed, want)
+		}
 	}
 }
 

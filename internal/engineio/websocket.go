@@ -71,12 +71,12 @@ func (e *Engine) upgrade(w http.ResponseWriter, r *http.Request, q *query) *sock
 	}
 	u := &e.upgrader
 	deflated := e.options.PerMessageDeflate != nil && offersDeflate(r.Header)
-	upgrader := &u.gorilla
+	upgrader, asked := &u.gorilla, r
 	if deflated {
-		upgrader = &u.deflating
+		upgrader, asked = &u.deflating, offerDeflate(r)
 	}
 	h := &hijacker{ResponseWriter: w, loop: e.loop}
-	g, err := upgrader.Upgrade(h, r, header)
+	g, err := upgrader.Upgrade(h, asked, header)
 	if err != nil {
 		if h.conn != nil {
 			_ = h.conn.Close()
