@@ -236,6 +236,17 @@ type post struct {
 	abort      func() // makes reading fail
 	reading    bool   // there may be more to read; guarded by Session.mu
 	overlapped bool   // guarded by Session.mu
+	dropped    bool   // an upgrade is committed without it; guarded by Session.mu
+}
+
+// dropPost gives up a POST whose body does not come, for the sake of an upgrade.
+func (s *Session) dropPost(p *post, c *candidate) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p != nil && s.post == p && p.reading && s.candidate == c {
+		p.dropped = true
+		p.abort()
+	}
 }
 
 // servePost handles the packets of a POST in their order.
@@ -265,9 +276,9 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request, q *query) {
 		s.mu.Lock()
 		s.post = nil
 		s.letCandidateGoOnLocked()
-		overlapped := p.overlapped
+		reset := p.overlapped || p.dropped
 		s.mu.Unlock()
-		if overlapped {
+		if reset {
 			panic(http.ErrAbortHandler) // resets the connection
 		}
 	}()
@@ -297,7 +308,7 @@ func (s *Session) handlePost(c *http.ResponseController, r *http.Request, p *pos
 	*buf = body
 	if err != nil {
 		_ = c.SetReadDeadline(time.Now())
-		s.end(TransportError, fmt.Errorf("engineio: data request closed prematurely: %w", err), discard, nil)
+		s.postFailed(p, fmt.Errorf("engineio: data request closed prematurely: %w", err))
 		return http.StatusBadRequest
 	}
 	if tooLarge { // the session lives on
@@ -317,6 +328,16 @@ func (s *Session) handlePost(c *http.ResponseController, r *http.Request, p *pos
 	return http.StatusOK
 }
 
+// postFailed ends the session whose POST did not come, unless it goes on without.
+func (s *Session) postFailed(p *post, err error) {
+	s.mu.Lock()
+	dropped := p.dropped
+	s.mu.Unlock()
+	if !dropped {
+		s.end(TransportError, err, discard, nil)
+	}
+}
+
 // readPost appends the body to b.
 func (s *Session) readPost(c *http.ResponseController, r *http.Request, p *post, b []byte) (body []byte, tooLarge bool, err error) {
 	limit := s.engine.options.MaxPayload
@@ -328,7 +349,7 @@ func (s *Session) readPost(c *http.ResponseController, r *http.Request, p *post,
 		return body, tooLarge, err // the deadline is also for the server, which may look for the end of the body
 	}
 	s.mu.Lock()
-	p.reading = false
+	p.reading, p.dropped = false, false // it came after all
 	_ = c.SetReadDeadline(time.Time{})
 	s.mu.Unlock()
 	return body, false, nil

@@ -329,6 +329,45 @@ func TestCommitWaitsForThePost(t *testing.T) {
 	})
 }
 
+// The commit waits a moment for the body of a POST, whose packets then come first; later it goes on without.
+func TestCommitGivesUpAStuckPost(t *testing.T) {
+	for waits, want := range map[time.Duration]string{postGrace - ms: "by POST,by WebSocket", postGrace + ms: "by WebSocket"} {
+		bubble(t, func(o *Options) { o.PingInterval = time.Hour }, func(w *world) {
+			q, c := w.openPolling()
+			r, wr := io.Pipe()
+			req, _ := http.NewRequestWithContext(w.t.Context(), "POST", "http://x/engine.io/?EIO=4&transport=polling"+q, r)
+			posted := make(chan error, 1)
+			go func() {
+				res, err := w.http.Do(req)
+				if err == nil {
+					_ = res.Body.Close()
+				}
+				posted <- err
+			}()
+			_, _ = wr.Write([]byte("4by "))
+			synctest.Wait()
+			ws := w.dial(q)
+			write(t, ws, "2probe")
+			w.read(ws, "3probe", 0)
+			write(t, ws, "5")
+			time.Sleep(waits)
+			go func() {
+				_, _ = wr.Write([]byte("POST"))
+				_ = wr.Close()
+			}()
+			if err := <-posted; (err != nil) != (waits > postGrace) {
+				t.Errorf("POST: %v", err)
+			}
+			write(t, ws, "4by WebSocket")
+			synctest.Wait()
+			if got := strings.Join(c.messages(), ","); got != want || c.session.Transport() != "websocket" {
+				t.Errorf("messages = %q on %s, want %q", got, c.session.Transport(), want)
+			}
+			_ = ws.Close()
+		})
+	}
+}
+
 // A GET that is sent after the commit of an upgrade may overtake it.
 func TestGETOvertakesTheCommit(t *testing.T) {
 	for waits, want := range map[time.Duration]string{overtaken: `{"code":3,"message":"Bad request"}`, overtaken + ms: "1"} {

@@ -115,15 +115,21 @@ func (s *Session) endPoll(c *candidate) {
 	c.noop.Reset(noopInterval)
 }
 
+// postGrace is how long the commit of an upgrade waits for the body of a POST. Clients have none under way by then.
+const postGrace = 100 * time.Millisecond
+
 // commit makes the candidate the session's transport. What a POST brought is handled first, and what a GET took
-// is answered first, so that nothing is reordered.
+// is answered first, so that nothing is reordered. A POST whose body does not come is given up.
 func (s *Session) commit(c *candidate) bool {
 	s.mu.Lock()
 	for s.candidate == c && (s.post != nil || s.answering > 0) {
 		wait := make(chan struct{})
 		c.wait = wait
+		p := s.post
 		s.mu.Unlock()
+		grace := time.AfterFunc(postGrace, func() { s.dropPost(p, c) })
 		<-wait
+		grace.Stop()
 		s.mu.Lock()
 	}
 	if s.candidate != c {
