@@ -53,6 +53,9 @@ type Options struct {
 	MaxPayload int
 	// Transports that are enabled. Default Polling and WebSocket.
 	Transports []string
+	// DisableUpgrades keeps connections on the transport that they began with. Default no: polling clients change to
+	// WebSocket where they can.
+	DisableUpgrades bool
 	// CheckOrigin decides about WebSocket requests by their Origin header. Default: requests without the header and
 	// those of the same host. Browsers do not restrict WebSockets, so this is the protection of users' sessions.
 	CheckOrigin func(*http.Request) bool

@@ -3,6 +3,7 @@ package socketio_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -205,6 +206,31 @@ func TestCORSIsOutermost(t *testing.T) {
 		resp.Body.Close()
 		if resp.StatusCode != tc.status || resp.Header.Get("Access-Control-Allow-Origin") != "*" {
 			t.Errorf("%s: %d %v, want %d", name, resp.StatusCode, resp.Header, tc.status)
+		}
+	}
+}
+
+func TestDisableUpgrades(t *testing.T) {
+	for disabled, want := range map[bool]string{false: `"upgrades":["websocket"]`, true: `"upgrades":[]`} {
+		_, front := start(t, &socketio.Options{DisableUpgrades: disabled})
+		url := front.URL + "/socket.io/?EIO=4&transport="
+		resp, err := http.Get(url + "polling")
+		if err != nil {
+			t.Fatal(err)
+		}
+		open, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if !strings.Contains(string(open), want) {
+			t.Errorf("disabled %v: open packet = %s", disabled, open)
+		}
+		_, sid, _ := strings.Cut(string(open), `"sid":"`)
+		sid, _, _ = strings.Cut(sid, `"`)
+		ws, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(url, "http")+"websocket&sid="+sid, nil)
+		if (err != nil) != disabled {
+			t.Errorf("disabled %v: a candidate got %v", disabled, err)
+		}
+		if err == nil {
+			ws.Close()
 		}
 	}
 }

@@ -84,7 +84,7 @@ func NewServer(o *Options) (*Server, error) {
 		MaxPayload:     options.MaxPayload,
 		Polling:        slices.Contains(options.Transports, Polling),
 		WebSocket:      slices.Contains(options.Transports, WebSocket),
-		AllowUpgrades:  true,
+		AllowUpgrades:  !options.DisableUpgrades,
 		RouteTag:       options.RouteTag,
 		Outbox:         outbox.Limits{Bytes: options.QueueBytes, Frames: options.QueueMessages, DropVolatile: options.QueuePolicy == DropVolatile},
 		CheckOrigin:    options.CheckOrigin,
