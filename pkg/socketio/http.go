@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rs/cors"
+	"golang.org/x/time/rate"
 
 	"example.com/chorus/internal/engineio"
 	"example.com/chorus/internal/frame"
@@ -132,8 +133,17 @@ func (o *Options) engineHooks(e *engineio.Options) {
 	e.GenerateID = o.GenerateID
 	e.Cookie = o.Cookie
 	e.HTTPCompression = engineio.HTTPCompression(o.HTTPCompression)
-	if o.ConnectionError != nil {
-		e.ConnectionError = func(c engineio.ConnectionError) { o.ConnectionError(RefusedRequest(c)) }
+	complaints := rate.Sometimes{First: 5, Interval: time.Second}
+	e.ConnectionError = func(c engineio.ConnectionError) {
+		if origin, ok := c.Context["origin"]; ok && c.Code == 4 { // browsers tell the page nothing about it
+			complaints.Do(func() {
+				o.Logger.Warn("WebSocket refused: the origin of its page is not allowed", "origin", origin, "host", c.Request.Host,
+					"remedy", "name it in Options.CORS (--cors.origins of bin/chorus) or decide in Options.CheckOrigin")
+			})
+		}
+		if o.ConnectionError != nil {
+			o.ConnectionError(RefusedRequest(c))
+		}
 	}
 	if o.PerMessageDeflate != nil {
 		d := engineio.Deflate(*o.PerMessageDeflate)

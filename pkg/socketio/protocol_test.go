@@ -1,9 +1,11 @@
 package socketio_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -206,6 +208,22 @@ func TestCORSIsOutermost(t *testing.T) {
 		resp.Body.Close()
 		if resp.StatusCode != tc.status || resp.Header.Get("Access-Control-Allow-Origin") != "*" {
 			t.Errorf("%s: %d %v, want %d", name, resp.StatusCode, resp.Header, tc.status)
+		}
+	}
+}
+
+// The page learns nothing from its browser, so the log must say what happened and what helps.
+func TestForeignOriginIsLogged(t *testing.T) {
+	var log bytes.Buffer
+	_, front := start(t, &socketio.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	url := "ws" + strings.TrimPrefix(front.URL, "http") + "/socket.io/?EIO=4&transport=websocket"
+	_, resp, err := websocket.DefaultDialer.Dial(url, http.Header{"Origin": {"https://other.example"}})
+	if err == nil || resp.StatusCode != 400 {
+		t.Fatalf("another origin: %v", err)
+	}
+	for _, want := range []string{"origin=https://other.example", "host=" + strings.TrimPrefix(front.URL, "http://"), "--cors.origins"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log lacks %q: %s", want, &log)
 		}
 	}
 }
