@@ -32,7 +32,7 @@ type connection struct {
 	packet  parser.Packet
 
 	mu      sync.Mutex
-	sockets []*Socket           // a disconnected one stays until its namespace is joined again
+	sockets []*Socket           // a disconnected one stays until its namespace is joined again or its place is needed
 	finding map[string]struct{} // names of namespaces that are being looked for
 	closed  bool
 	joined  bool
@@ -262,7 +262,7 @@ func (c *connection) join(nsp *Namespace, auth []byte) error {
 			c.sockets[i].successor = s
 		}
 		c.sockets[i] = s
-	case len(c.sockets) >= maxNamespaces:
+	case len(c.sockets) >= maxNamespaces && !c.forgetLocked():
 		refusal = errTooMany
 	default:
 		c.sockets = append(c.sockets, s)
@@ -279,6 +279,19 @@ func (c *connection) join(nsp *Namespace, auth []byte) error {
 		s.connect()
 	}
 	return nil
+}
+
+// forgetLocked gives up the place of a socket that is through, and reports whether there was one: rather of one that the
+// client left, since it may still send to one that the server ended.
+func (c *connection) forgetLocked() bool {
+	i := slices.IndexFunc(c.sockets, func(s *Socket) bool { return s.dismissed && s.clientLeft })
+	if i < 0 {
+		i = slices.IndexFunc(c.sockets, func(s *Socket) bool { return s.dismissed })
+	}
+	if i >= 0 {
+		c.sockets = slices.Delete(c.sockets, i, i+1)
+	}
+	return i >= 0
 }
 
 // connect starts the worker with the middlewares.

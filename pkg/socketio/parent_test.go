@@ -105,3 +105,21 @@ func TestChildrenComeAndGo(t *testing.T) {
 		t.Errorf("%d namespaces are left, want 1", n)
 	}
 }
+
+// The limit of namespaces on one connection is of those at a time.
+func TestNamespacesOneAfterTheOther(t *testing.T) {
+	server, front := start(t, &socketio.Options{CleanupEmptyChildNamespaces: true})
+	parent := server.OfMatch(regexp.MustCompile(`^/d`))
+	p := open(t, front)
+	for i := range 40 {
+		nsp := fmt.Sprintf("/d%d", i)
+		p.join(nsp, "")
+		p.send("41" + nsp + ",")
+		eventually(t, "the child is gone", func() bool { return len(parent.Children()) == 0 })
+	}
+	for i := range 32 {
+		p.join(fmt.Sprintf("/d%d", i), "")
+	}
+	p.send("40/d32,")
+	p.expect(`44/d32,{"message":"too many namespaces on one connection: the limit is 32"}`)
+}
