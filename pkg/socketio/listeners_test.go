@@ -132,6 +132,24 @@ func TestKickedClientsEventsAreDropped(t *testing.T) {
 	}
 }
 
+// A second DISCONNECT would end the socket with which the client is back by then.
+func TestDisconnectIsSentOnce(t *testing.T) {
+	server, front := start(t, nil)
+	sockets := make(chan *socketio.Socket, 1)
+	server.OnConnect(func(_ context.Context, s *socketio.Socket) error { sockets <- s; return nil })
+	p := open(t, front)
+	for range 500 {
+		p.join("/", "")
+		s := receive(t, sockets)
+		var several sync.WaitGroup
+		for range 8 {
+			several.Go(func() { s.Disconnect(false) })
+		}
+		several.Wait()
+		p.expect("41") // and then the answer to the next CONNECT
+	}
+}
+
 // A client that leaves and joins in turn gets no more handlers running than one that stays.
 func TestLeavingAndJoiningDoesNotMultiplyHandlers(t *testing.T) {
 	server, front := start(t, nil)

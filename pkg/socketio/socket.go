@@ -283,8 +283,8 @@ func (s *Socket) Disconnect(closeTransport bool) {
 
 // leaveByServer sends the DISCONNECT and queues the end.
 func (s *Socket) leaveByServer(detail error) {
-	if s.state.Load() != stateConnected {
-		return
+	if !s.state.CompareAndSwap(stateConnected, stateDisconnected) { // one of several: a second packet would end the
+		return // socket with which the client is back by then
 	}
 	s.kicked.Store(true)
 	s.end(ServerNamespaceDisconnect, detail) // first: a client that closes the connection at once must not be the reason
