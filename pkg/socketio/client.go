@@ -62,7 +62,7 @@ func (b *bundle) serve(w http.ResponseWriter, r *http.Request, name string) {
 	h := w.Header()
 	h.Set("Cache-Control", "public, max-age=0")
 	h.Set("ETag", b.etag)
-	h.Set("Vary", "Accept-Encoding")
+	h.Add("Vary", "Accept-Encoding") // beside what CORS says
 	h.Set("X-Content-Type-Options", "nosniff")
 	if matches(r.Header.Get("If-None-Match"), b.etag) {
 		w.WriteHeader(http.StatusNotModified)

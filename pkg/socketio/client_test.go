@@ -58,3 +58,17 @@ func TestClientBundle(t *testing.T) {
 		t.Errorf("missing bundle = %d %q", code, body)
 	}
 }
+
+// What CORS says of caches must not be lost: an answer for one origin is none for another.
+func TestClientBundleVariesByOrigin(t *testing.T) {
+	dist := fstest.MapFS{"socket.io.min.js": {Data: []byte("/*! Socket.IO v4.8.4 */")}}
+	_, front := start(t, &socketio.Options{Client: dist, CORS: &socketio.CORS{Origins: []string{"https://a.example"}}})
+	resp, err := http.Get(front.URL + "/socket.io/socket.io.min.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if vary := strings.Join(resp.Header.Values("Vary"), ", "); vary != "Origin, Accept-Encoding" {
+		t.Errorf("Vary: %s", vary)
+	}
+}
