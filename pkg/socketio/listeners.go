@@ -40,8 +40,10 @@ func (s *Socket) listening() listeners {
 }
 
 // On registers a handler for this socket alone, which is called after that of the namespace; it replaces an
-// earlier one for the event. Most handlers belong to Namespace.On, which costs nothing per socket.
+// earlier one for the event. It panics when the name is reserved. Most handlers belong to Namespace.On, which costs
+// nothing per socket.
 func (s *Socket) On(event string, h Handler) {
+	mustBeFree(event)
 	s.listen(func(l *listeners) {
 		events := maps.Clone(l.events)
 		if events == nil {

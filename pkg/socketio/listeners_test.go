@@ -193,3 +193,23 @@ func TestLeavingAndJoiningDoesNotMultiplyHandlers(t *testing.T) {
 		}
 	}
 }
+
+// A handler that no packet can reach is a mistake, also on a single socket.
+func TestReservedNamesHaveNoHandlers(t *testing.T) {
+	server, _, s := connected(t)
+	handler := func(context.Context, *socketio.Socket, socketio.Args) error { return nil }
+	for what, register := range map[string]func(){
+		"Namespace.On": func() { server.On("disconnect", handler) },
+		"Socket.On":    func() { s.On("disconnect", handler) },
+		"Socket.Once":  func() { s.Once("disconnecting", handler) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s takes a handler of a reserved name", what)
+				}
+			}()
+			register()
+		}()
+	}
+}

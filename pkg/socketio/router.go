@@ -93,9 +93,7 @@ func (r *router) OnAny(h func(ctx context.Context, s *Socket, event string, args
 // On registers the handler of an event for all sockets. It panics when the event has one, or when the name is
 // reserved.
 func (r *router) On(event string, h Handler) {
-	if parser.Reserved(event) {
-		panic(fmt.Sprintf("socketio: On(%q): %v", event, ErrReservedEvent))
-	}
+	mustBeFree(event)
 	r.update(func(t *routes) {
 		if _, dup := t.events[event]; dup {
 			panic(fmt.Sprintf("socketio: On(%q): there is a handler for it", event))
@@ -107,4 +105,11 @@ func (r *router) On(event string, h Handler) {
 		events[event] = h
 		t.events = events
 	})
+}
+
+// mustBeFree panics for a reserved name, whose handler no packet would ever reach.
+func mustBeFree(event string) {
+	if parser.Reserved(event) {
+		panic(fmt.Sprintf("socketio: On(%q): %v", event, ErrReservedEvent))
+	}
 }
