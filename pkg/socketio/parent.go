@@ -18,6 +18,7 @@ type ParentNamespace struct {
 	router
 
 	server  *Server
+	pattern *regexp.Regexp // nil: of OfFunc
 	matches func(ctx context.Context, name string, auth json.RawMessage) (bool, error)
 
 	mu       sync.Mutex
@@ -27,15 +28,19 @@ type ParentNamespace struct {
 // OfMatch makes a parent for all names that match the pattern. Namespaces that exist take precedence, then parents in
 // the order in which they were made. Names include the leading slash; anchor the pattern.
 func (s *Server) OfMatch(pattern *regexp.Regexp) *ParentNamespace {
-	return s.OfFunc(func(_ context.Context, name string, _ json.RawMessage) (bool, error) {
+	return s.addParent(&ParentNamespace{pattern: pattern, matches: func(_ context.Context, name string, _ json.RawMessage) (bool, error) {
 		return pattern.MatchString(name), nil
-	})
+	}})
 }
 
 // OfFunc makes a parent for all names that the function allows; it gets the payload of the CONNECT packet too. It may
 // wait. An error is logged and counts as a refusal.
 func (s *Server) OfFunc(matches func(ctx context.Context, name string, auth json.RawMessage) (bool, error)) *ParentNamespace {
-	p := &ParentNamespace{server: s, matches: matches, children: make(map[*Namespace]struct{})}
+	return s.addParent(&ParentNamespace{matches: matches})
+}
+
+func (s *Server) addParent(p *ParentNamespace) *ParentNamespace {
+	p.server, p.children = s, make(map[*Namespace]struct{})
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.parents = add(s.parents, p)
@@ -144,6 +149,18 @@ func (s *Server) acquire(ctx context.Context, name string, auth json.RawMessage)
 		}
 		s.makeChild(p, name)
 	}
+}
+
+// matching returns the parent whose pattern the name matches.
+func (s *Server) matching(name string) *ParentNamespace {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, p := range s.parents {
+		if p.pattern != nil && p.pattern.MatchString(name) {
+			return p
+		}
+	}
+	return nil
 }
 
 func (s *Server) parentOf(ctx context.Context, name string, auth json.RawMessage) *ParentNamespace {

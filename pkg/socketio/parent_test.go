@@ -123,3 +123,24 @@ func TestNamespacesOneAfterTheOther(t *testing.T) {
 	p.send("40/d32,")
 	p.expect(`44/d32,{"message":"too many namespaces on one connection: the limit is 32"}`)
 }
+
+// A namespace that the application makes is a child too where its name matches a pattern, as in Node.
+func TestOfMakesChildren(t *testing.T) {
+	server, front := start(t, nil)
+	before := server.Of("/d-1")
+	server.OfFunc(func(context.Context, string, json.RawMessage) (bool, error) { return true, nil })
+	parent := server.OfMatch(regexp.MustCompile(`^/d-\d+$`))
+	parent.OnConnect(func(ctx context.Context, s *socketio.Socket) error { return s.Emit(ctx, "welcome") })
+	child, other := server.Of("/d-2"), server.Of("/e")
+	if children := parent.Children(); !slices.Equal(children, []*socketio.Namespace{child}) {
+		t.Errorf("%d children, want the one that was made after the parent", len(children))
+	}
+	p := open(t, front)
+	p.join("/d-2", "")
+	p.expect(`42/d-2,["welcome"]`)
+	for _, n := range []*socketio.Namespace{before, other} {
+		p.join(n.Name(), "")
+		_ = n.Emit(t.Context(), "first")
+		p.expect(`42` + n.Name() + `,["first"]`)
+	}
+}

@@ -110,7 +110,8 @@ func NewServer(o *Options) (*Server, error) {
 func (s *Server) Path() string { return s.options.Path }
 
 // Of returns the namespace of the given name and makes it if it does not exist; until then, clients cannot join
-// it. A missing slash in front is added. Names are literal: no patterns, no comma.
+// it. It is a child of the first parent of OfMatch whose pattern its name matches. A missing slash in front is added.
+// Names are literal: no patterns, no comma.
 func (s *Server) Of(name string) *Namespace {
 	name = "/" + strings.TrimPrefix(name, "/")
 	if strings.Contains(name, ",") {
@@ -119,7 +120,7 @@ func (s *Server) Of(name string) *Namespace {
 	if n := s.lookup(name); n != nil {
 		return n
 	}
-	n, made, err := s.newNamespace(name, nil)
+	n, made, err := s.newNamespace(name, s.matching(name))
 	if err != nil {
 		s.options.Logger.Error("namespace is not connected to other nodes", "namespace", name, "error", err)
 	}
