@@ -150,14 +150,16 @@ func (n *Namespace) admit(ctx context.Context, s *Socket) {
 	if old == nil || n.recovery.opts.RunMiddlewares {
 		for _, m := range r.middlewares {
 			if err := guard(func() error { return m(ctx, s) }); err != nil {
+				n.recovery.giveBack(s, old)
 				n.refuse(s, err)
 				return
 			}
 		}
 	}
 	if n.recovery != nil {
-		if !n.recovery.enter(ctx, s, old, from) {
-			s.conn.session.Close(engineio.ForcedClose, errTakeover)
+		if err := n.recovery.enter(ctx, s, old, from); err != nil {
+			n.recovery.giveBack(s, old)
+			s.conn.session.Close(engineio.ForcedClose, err)
 			return
 		}
 	} else if !n.enter(s) {

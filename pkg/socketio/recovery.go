@@ -1,6 +1,7 @@
 package socketio
 
 import (
+	"container/list"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -75,7 +76,10 @@ type ExpiredSession struct {
 // takeover bounds the wait for the end of a socket whose client is back before its loss was noticed.
 const takeover = 2 * time.Second
 
-var errTakeover = errors.New("the client came back on another connection")
+var (
+	errTakeover   = errors.New("the client came back on another connection")
+	errMissedMore = errors.New("the client missed more than what is kept")
+)
 
 // recovery is the memory of one namespace. Every event of the namespace goes through its lock, so that the order of
 // offsets is the order of delivery: a client that has one offset has everything before it.
@@ -89,8 +93,8 @@ type recovery struct {
 	log      []kept // events from oldest to newest
 	bytes    int    // of log
 	sessions map[string]*session
-	expiring []*session // in the order of their end; those that were taken stay until then
-	live     map[string]*Socket
+	expiring list.List                // of *session, in the order of their end; those that were taken keep their place until entry
+	live     map[string]*Socket       // that have a session, or are about to
 	awaited  map[string]chan struct{} // closed when the session of a live socket is kept
 	timer    *time.Timer
 	counts   map[string]uint64 // attempts by result
@@ -109,7 +113,8 @@ type session struct {
 	rooms    []string
 	data     map[string]any
 	expires  time.Time
-	taken    bool
+	place    *list.Element // in expiring
+	taken    bool          // by a client that is not in the namespace yet
 }
 
 func newRecovery(n *Namespace, o Recovery) *recovery {
@@ -203,28 +208,28 @@ func (r *recovery) keepLocked(k kept) {
 func (r *recovery) begin(ctx context.Context, s *Socket) (old *session, from uint64) {
 	var want struct{ PID, Offset *string }
 	if json.Unmarshal(s.auth, &want) == nil && want.PID != nil && want.Offset != nil {
-		old, from = r.take(ctx, *want.PID, *want.Offset)
+		old, from = r.take(ctx, s, *want.PID, *want.Offset)
 	}
 	if old == nil {
 		s.pid = newID()
 		return nil, 0
 	}
-	s.id, s.pid, s.data, s.recovered = old.sid, old.pid, old.data, true
+	s.id, s.pid, s.data, s.recovered = old.sid, old.pid, maps.Clone(old.data), true
 	return old, from
 }
 
-// take gives a session away. A live one is ended first: its client is here.
-func (r *recovery) take(ctx context.Context, pid, offset string) (*session, uint64) {
+// take gives a session to a socket that connects. A live one is ended first: its client is here.
+func (r *recovery) take(ctx context.Context, s *Socket, pid, offset string) (*session, uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if s := r.live[pid]; s != nil {
+	if earlier := r.live[pid]; earlier != nil {
 		ended := r.awaited[pid]
 		if ended == nil {
 			ended = make(chan struct{})
 			r.awaited[pid] = ended
 		}
 		r.mu.Unlock()
-		s.conn.session.Close(engineio.ForcedClose, errTakeover)
+		earlier.conn.session.Close(engineio.ForcedClose, errTakeover)
 		limit := time.NewTimer(takeover)
 		select {
 		case <-ended:
@@ -239,10 +244,8 @@ func (r *recovery) take(ctx context.Context, pid, offset string) (*session, uint
 		r.counts["unknown"]++
 		return nil, 0
 	}
-	delete(r.sessions, pid)
-	old.taken = true
 	from, known := r.parse(offset)
-	switch {
+	switch { // the client starts anew; its session expires in time
 	case !known:
 		r.counts["no_offset"]++
 		return nil, 0
@@ -250,7 +253,36 @@ func (r *recovery) take(ctx context.Context, pid, offset string) (*session, uint
 		r.counts["too_many"]++
 		return nil, 0
 	}
+	delete(r.sessions, pid)
+	old.taken = true
+	r.live[pid] = s
 	return old, from
+}
+
+// giveBack keeps a taken session on, whose client did not get into the namespace: it may try again until the session
+// expires.
+func (r *recovery) giveBack(s *Socket, old *session) {
+	if old == nil {
+		return
+	}
+	r.mu.Lock()
+	old.taken = false
+	r.sessions[old.pid] = old
+	r.endedLocked(s)
+	expired := r.sweepLocked()
+	r.mu.Unlock()
+	r.report(expired)
+}
+
+// endedLocked notes that a socket has its session no more, and tells who waits for that.
+func (r *recovery) endedLocked(s *Socket) {
+	if r.live[s.pid] == s {
+		delete(r.live, s.pid)
+	}
+	if ended := r.awaited[s.pid]; ended != nil {
+		close(ended)
+		delete(r.awaited, s.pid)
+	}
 }
 
 // oldestLocked is the oldest offset after which nothing was dropped.
@@ -258,7 +290,7 @@ func (r *recovery) oldestLocked() uint64 { return r.last - uint64(len(r.log)) }
 
 // enter makes a socket a member of the namespace, after its client got what it missed. The client's outbox bounds how
 // fast; what is emitted meanwhile is missed too, until there is nothing left in the moment of the entry.
-func (r *recovery) enter(ctx context.Context, s *Socket, old *session, from uint64) bool {
+func (r *recovery) enter(ctx context.Context, s *Socket, old *session, from uint64) error {
 	for {
 		r.mu.Lock()
 		var missed []kept
@@ -266,7 +298,7 @@ func (r *recovery) enter(ctx context.Context, s *Socket, old *session, from uint
 			if from < r.oldestLocked() { // dropped while the client was slow to take the rest
 				r.counts["too_many"]++
 				r.mu.Unlock()
-				return false
+				return errMissedMore
 			}
 			missed = r.missedLocked(old, from)
 			from = r.last
@@ -276,20 +308,26 @@ func (r *recovery) enter(ctx context.Context, s *Socket, old *session, from uint
 		}
 		r.mu.Unlock()
 		for _, k := range missed {
-			if s.conn.session.SendWait(ctx, k.frame) != nil {
-				return false
+			if err := s.conn.session.SendWait(ctx, k.frame); err != nil {
+				return err
 			}
 		}
 	}
 	defer r.mu.Unlock()
 	if old != nil {
-		r.counts["ok"]++
 		for _, room := range old.rooms {
 			_, _ = s.join(room) // it can only fail when the connection ended
 		}
 	}
+	if !r.nsp.enter(s) {
+		return ErrDisconnected
+	}
 	r.live[s.pid] = s
-	return r.nsp.enter(s)
+	if old != nil {
+		r.counts["ok"]++
+		r.expiring.Remove(old.place)
+	}
+	return nil
 }
 
 func (r *recovery) missedLocked(old *session, from uint64) (missed []kept) {
@@ -305,21 +343,15 @@ func (r *recovery) missedLocked(old *session, from uint64) (missed []kept) {
 // leave keeps the session of a socket that left with the given rooms, if its client may come back.
 func (r *recovery) leave(s *Socket, rooms []string, reason Reason) {
 	r.mu.Lock()
-	if r.live[s.pid] == s {
-		delete(r.live, s.pid)
-	}
 	if recoverable(reason) {
 		s.mu.Lock()
 		data := maps.Clone(s.data)
 		s.mu.Unlock()
 		kept := &session{pid: s.pid, sid: s.id, rooms: rooms, data: data, expires: time.Now().Add(r.opts.Window)}
+		kept.place = r.expiring.PushBack(kept)
 		r.sessions[s.pid] = kept
-		r.expiring = append(r.expiring, kept)
 	}
-	if ended := r.awaited[s.pid]; ended != nil {
-		close(ended)
-		delete(r.awaited, s.pid)
-	}
+	r.endedLocked(s)
 	expired := r.sweepLocked()
 	r.mu.Unlock()
 	r.report(expired)
@@ -336,26 +368,22 @@ func recoverable(reason Reason) bool {
 // sweepLocked forgets what expired, and sets the timer to the next end.
 func (r *recovery) sweepLocked() (expired []*session) {
 	now := time.Now()
-	for len(r.expiring) > 0 {
-		oldest := r.expiring[0]
-		if !oldest.taken && oldest.expires.After(now) && len(r.sessions) <= r.opts.MaxSessions {
-			break
+	r.stopLocked()
+	var next *list.Element
+	for e := r.expiring.Front(); e != nil; e = next {
+		next = e.Next()
+		oldest := e.Value.(*session)
+		switch due := oldest.expires.Sub(now); {
+		case oldest.taken:
+			continue
+		case due > 0 && len(r.sessions) <= r.opts.MaxSessions:
+			r.timer = time.AfterFunc(due, r.sweep)
+			return expired
 		}
-		if !oldest.taken {
-			delete(r.sessions, oldest.pid)
-			expired = append(expired, oldest)
-			r.counts["expired"]++
-		}
-		r.expiring[0] = nil
-		r.expiring = r.expiring[1:]
-	}
-	switch {
-	case len(r.expiring) == 0:
-		r.stopLocked()
-	case r.timer == nil:
-		r.timer = time.AfterFunc(r.expiring[0].expires.Sub(now), r.sweep)
-	default:
-		r.timer.Reset(r.expiring[0].expires.Sub(now))
+		r.expiring.Remove(e)
+		delete(r.sessions, oldest.pid)
+		expired = append(expired, oldest)
+		r.counts["expired"]++
 	}
 	return expired
 }

@@ -114,3 +114,91 @@ func TestSessionsExpire(t *testing.T) {
 		}
 	})
 }
+
+// A session whose client did not get in with it, for whatever reason, is not forgotten: it expires in time.
+func TestSessionsThatWereNotGivenBackExpire(t *testing.T) {
+	o := &socketio.Options{Recovery: &socketio.Recovery{MaxMessages: 2, RunMiddlewares: true}}
+	for name, refused := range map[string]bool{"missed too much": false, "refused by a middleware": true} {
+		bubble(t, o, func(t *testing.T, server *socketio.Server) {
+			expired := make(chan string, 9)
+			server.OnSessionExpired(func(_ context.Context, s socketio.ExpiredSession) { expired <- s.ID })
+			server.Use(func(_ context.Context, s *socketio.Socket) error {
+				if refused && s.Recovered() {
+					return errors.New("no")
+				}
+				return nil
+			})
+			c := connectIn(t, server)
+			_ = server.Emit(t.Context(), "an offset")
+			synctest.Wait()
+			c.Close()
+			synctest.Wait()
+			left := time.Now()
+			if !refused {
+				for range 9 {
+					_ = server.Emit(t.Context(), "missed")
+				}
+			}
+			again, err := c.Reconnect(t.Context())
+			switch {
+			case refused != (err != nil):
+				t.Errorf("%s: Reconnect = %v", name, err)
+			case err == nil:
+				defer again.Close()
+			}
+			if id := <-expired; id != c.ID() || time.Since(left) != 2*time.Minute {
+				t.Errorf("%s: session of %s expired after %v, want that of %s after 2m", name, id, time.Since(left), c.ID())
+			}
+		})
+	}
+}
+
+// A client whose connection broke again before it was let in has its session at the next attempt, also when the loss of
+// that connection was not noticed.
+func TestRecoveryIsTriedAgain(t *testing.T) {
+	o := &socketio.Options{Recovery: &socketio.Recovery{RunMiddlewares: true}}
+	for name, broken := range map[string]bool{"broken": true, "not noticed": false} {
+		bubble(t, o, func(t *testing.T, server *socketio.Server) {
+			attempts := 0
+			server.Use(func(ctx context.Context, s *socketio.Socket) error {
+				if s.Recovered() {
+					if attempts++; attempts == 1 {
+						<-ctx.Done()
+					}
+				}
+				return nil
+			})
+			c := connectIn(t, server)
+			_ = server.Emit(t.Context(), "an offset")
+			synctest.Wait()
+			c.Close()
+			synctest.Wait()
+			_ = server.Emit(t.Context(), "missed")
+			failed := make(chan struct{})
+			ctx, cancel := context.WithCancel(t.Context())
+			go func() {
+				defer close(failed)
+				if _, err := c.Reconnect(ctx); err == nil {
+					t.Errorf("%s: the first attempt is let in", name)
+				}
+			}()
+			synctest.Wait()
+			if broken {
+				cancel()
+				<-failed
+				synctest.Wait()
+			}
+			start := time.Now()
+			again, err := c.Reconnect(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !again.Recovered() || again.ID() != c.ID() || again.Pending() != 1 || time.Since(start) != 0 {
+				t.Errorf("%s: recovered %t with %d events after %v", name, again.Recovered(), again.Pending(), time.Since(start))
+			}
+			cancel()
+			<-failed
+			again.Close()
+		})
+	}
+}
