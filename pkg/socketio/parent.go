@@ -205,13 +205,22 @@ func (n *Namespace) acquire() bool {
 	return true
 }
 
-// release ends what acquire began. The last one removes a child if that is asked for.
+// release ends what acquire began.
 func (n *Namespace) release() {
 	n.use.mu.Lock()
 	n.use.sockets--
-	remove := n.parent != nil && n.use.sockets == 0 && n.server.options.CleanupEmptyChildNamespaces &&
-		(n.recovery == nil || n.recovery.empty())
-	n.use.closed = remove
+	n.use.mu.Unlock()
+	n.tidy()
+}
+
+// tidy removes a child that has neither sockets nor sessions, if that is asked for.
+func (n *Namespace) tidy() {
+	if n.parent == nil || !n.server.options.CleanupEmptyChildNamespaces {
+		return
+	}
+	n.use.mu.Lock()
+	remove := !n.use.closed && n.use.sockets == 0 && (n.recovery == nil || n.recovery.empty())
+	n.use.closed = n.use.closed || remove
 	n.use.mu.Unlock()
 	if remove {
 		n.server.remove(n)

@@ -400,6 +400,7 @@ func (r *recovery) sweep() {
 	expired := r.sweepLocked()
 	r.mu.Unlock()
 	r.report(expired)
+	r.nsp.tidy()
 }
 
 func (r *recovery) report(expired []*session) {

@@ -3,6 +3,7 @@ package socketio_test
 import (
 	"context"
 	"errors"
+	"regexp"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -151,6 +152,28 @@ func TestSessionsThatWereNotGivenBackExpire(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestChildOfExpiredSessionsIsRemoved(t *testing.T) {
+	o := &socketio.Options{CleanupEmptyChildNamespaces: true, Recovery: &socketio.Recovery{}}
+	bubble(t, o, func(t *testing.T, server *socketio.Server) {
+		parent := server.OfMatch(regexp.MustCompile(`^/d`))
+		c := connectIn(t, server)
+		if _, err := c.Of(t.Context(), "/d1", nil); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := len(parent.Children()); n != 1 {
+			t.Errorf("%d children while a session waits for its client, want 1", n)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := len(parent.Children()); n != 0 {
+			t.Errorf("%d children after the last session expired, want none", n)
+		}
+	})
 }
 
 // A client whose connection broke again before it was let in has its session at the next attempt, also when the loss of
