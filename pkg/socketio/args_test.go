@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -164,6 +165,74 @@ func TestTypedEvent(t *testing.T) {
 	p.sendBinary([]byte{5})
 	if f := receive(t, got); f.Name != "n" || string(f.Content) != "\x05" {
 		t.Errorf("Handle got %+v", f)
+	}
+}
+
+func TestTypedEventsWithSeveralArguments(t *testing.T) {
+	type part struct {
+		socketio.Several
+		Name    string
+		Content []byte
+		Last    *bool
+	}
+	type where struct {
+		part // is not spread here, so this is one argument
+		Row  int
+	}
+	const (
+		upload socketio.Event[part]                      = "upload"
+		hello  socketio.Event[socketio.Several]          = "hello"
+		single socketio.Event[where]                     = "single"
+		check  socketio.Call[part, part]                 = "check"
+		done   socketio.Call[socketio.Several, struct{}] = "done"
+	)
+	server, p, s := connected(t)
+	got := make(chan part, 1)
+	upload.Handle(server, func(_ context.Context, _ *socketio.Socket, v part) error { got <- v; return nil })
+	check.Handle(server, func(_ context.Context, _ *socketio.Socket, v part) (part, error) { return v, nil })
+	hello.Handle(server, func(ctx context.Context, s *socketio.Socket, none socketio.Several) error {
+		return hello.Emit(ctx, s, none)
+	})
+	ctx := t.Context()
+	yes := true
+	if err := upload.Emit(ctx, server, part{Name: "n", Content: []byte{5}, Last: &yes}); err != nil {
+		t.Fatal(err)
+	}
+	p.expect(`451-["upload","n",{"_placeholder":true,"num":0},true]`, "b:05")
+	p.send(`451-["upload","n",{"_placeholder":true,"num":0},null,"more"]`)
+	p.sendBinary([]byte{5})
+	if v := receive(t, got); v.Name != "n" || string(v.Content) != "\x05" || v.Last != nil {
+		t.Errorf("Handle got %+v", v)
+	}
+	p.send(`42["hello"]`)
+	p.expect(`42["hello"]`)
+	p.send(`427["check","n","Ag==",false]`)
+	p.expect(`461-7["n",{"_placeholder":true,"num":0},false]`, "b:02")
+	p.send(`42["check","n","Ag==",false]`) // without an acknowledgement
+	_ = single.Emit(ctx, server, where{Row: 3})
+	p.expect(`42["single",{"Name":"","Content":null,"Last":null,"Row":3}]`)
+
+	answered := make(chan error, 2)
+	go func() {
+		v, err := check.Call(ctx, s, part{Name: "n"})
+		if err == nil && (v.Name != "m" || v.Last == nil || *v.Last) {
+			err = fmt.Errorf("Call = %+v", v)
+		}
+		answered <- err
+	}()
+	p.expect(`451-0["check","n",{"_placeholder":true,"num":0},null]`, "b:")
+	p.send(`430["m","",false]`)
+	if err := receive(t, answered); err != nil {
+		t.Error(err)
+	}
+	go func() {
+		_, err := done.Call(ctx, s, socketio.Several{})
+		answered <- err
+	}()
+	p.expect(`421["done"]`)
+	p.send(`431[{}]`)
+	if err := receive(t, answered); err != nil {
+		t.Error(err)
 	}
 }
 

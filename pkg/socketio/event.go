@@ -3,6 +3,7 @@ package socketio
 import (
 	"context"
 	"fmt"
+	"reflect"
 )
 
 // Handler handles a received event. It runs in the order of arrival, one at a time per socket. ctx ends when the
@@ -31,15 +32,73 @@ var (
 )
 
 // Event is the name of an event with one argument, whose type the compiler checks on both sides. T is anything
-// that encoding/json handles; []byte travels as binary. Events with several arguments use the dynamic form, On
-// and Emit.
+// that encoding/json handles; []byte travels as binary. See Several for more arguments than one, and for none.
 type Event[T any] string
+
+// Several, embedded in a struct, makes an argument of its own of each of the exported fields, in their order. By
+// itself, as in Event[Several], it is no argument.
+//
+//	type move struct {
+//		socketio.Several
+//		X, Y int
+//	}
+//	const moved socketio.Event[move] = "moved" // socket.emit("moved", 3, 4)
+type Several struct{}
+
+func (Several) several() {}
+
+// severalFields returns the fields of what v points to that are arguments; ok is false if it is one argument itself.
+func severalFields(v any) (fields []reflect.Value, ok bool) {
+	if _, ok := v.(interface{ several() }); !ok { // most types: nothing is spent on them
+		return nil, false
+	}
+	s := reflect.ValueOf(v).Elem()
+	if s.Kind() != reflect.Struct {
+		return nil, false
+	}
+	ok = s.Type() == reflect.TypeFor[Several]()
+	for i := range s.NumField() {
+		switch f := s.Type().Field(i); {
+		case f.Type == reflect.TypeFor[Several]():
+			ok = true
+		case f.IsExported():
+			fields = append(fields, s.Field(i))
+		}
+	}
+	return fields, ok
+}
+
+// spread returns the arguments that the typed value v points to.
+func spread[T any](v *T) []any {
+	fields, ok := severalFields(v)
+	if !ok {
+		return []any{*v}
+	}
+	args := make([]any, len(fields))
+	for i, f := range fields {
+		args[i] = f.Interface()
+	}
+	return args
+}
+
+// gather decodes arguments into the typed value that v points to.
+func gather[T any](args Args, v *T) error {
+	fields, ok := severalFields(v)
+	if !ok {
+		return args.Decode(v)
+	}
+	dst := make([]any, len(fields))
+	for i, f := range fields {
+		dst[i] = f.Addr().Interface()
+	}
+	return args.Decode(dst...)
+}
 
 // Handle registers a handler. An event whose argument does not decode into T is an error that goes to OnError.
 func (e Event[T]) Handle(r Registrar, h func(ctx context.Context, s *Socket, v T) error) {
 	r.On(string(e), func(ctx context.Context, s *Socket, args Args) error {
 		var v T
-		if err := args.Decode(&v); err != nil {
+		if err := gather(args, &v); err != nil {
 			return err
 		}
 		return h(ctx, s, v)
@@ -48,10 +107,10 @@ func (e Event[T]) Handle(r Registrar, h func(ctx context.Context, s *Socket, v T
 
 // Emit sends the event.
 func (e Event[T]) Emit(ctx context.Context, to Emitter, v T) error {
-	return to.Emit(ctx, string(e), v)
+	return to.Emit(ctx, string(e), spread(&v)...)
 }
 
-// Call is the name of an event with an acknowledgement: one argument there, one back.
+// Call is the name of an event with an acknowledgement: one argument there, one back, or as many as Several says.
 type Call[Req, Resp any] string
 
 // Handle registers a handler whose result is the acknowledgement. When it returns an error, nothing is sent: the
@@ -59,25 +118,25 @@ type Call[Req, Resp any] string
 func (c Call[Req, Resp]) Handle(r Registrar, h func(ctx context.Context, s *Socket, req Req) (Resp, error)) {
 	r.On(string(c), func(ctx context.Context, s *Socket, args Args) error {
 		var req Req
-		if err := args.Decode(&req); err != nil {
+		if err := gather(args, &req); err != nil {
 			return err
 		}
 		resp, err := h(ctx, s, req)
 		if err != nil || !args.WantsAck() {
 			return err
 		}
-		return args.Ack(ctx, resp)
+		return args.Ack(ctx, spread(&resp)...)
 	})
 }
 
 // Call sends the event to one client and waits for its acknowledgement; see Socket.EmitWithAck.
 func (c Call[Req, Resp]) Call(ctx context.Context, s *Socket, req Req) (Resp, error) {
 	var resp Resp
-	args, err := s.EmitWithAck(ctx, string(c), req)
+	args, err := s.EmitWithAck(ctx, string(c), spread(&req)...)
 	if err != nil {
 		return resp, err
 	}
-	if err := args.Decode(&resp); err != nil {
+	if err := gather(args, &resp); err != nil {
 		return resp, fmt.Errorf("socketio: acknowledgement of %q: %w", string(c), err)
 	}
 	return resp, nil

@@ -126,6 +126,33 @@ func ExampleEvent() {
 	// Output: copy of a.bin [1 2 3]
 }
 
+// Several arguments with types, there and back.
+func ExampleSeveral() {
+	type division struct {
+		socketio.Several
+		A, B int
+	}
+	type result struct {
+		socketio.Several
+		Quotient, Rest int
+	}
+	const divide socketio.Call[division, result] = "divide"
+
+	io := newServer(nil)
+	divide.Handle(io, func(_ context.Context, _ *socketio.Socket, d division) (result, error) {
+		return result{Quotient: d.A / d.B, Rest: d.A % d.B}, nil
+	})
+
+	c := connect(io, nil)
+	defer stop(io, c)
+	answer, err := c.EmitWithAck(context.Background(), "divide", 17, 5)
+	must(err)
+	var quotient, rest int
+	must(answer.Decode(&quotient, &rest))
+	fmt.Println(quotient, rest)
+	// Output: 3 2
+}
+
 // A question to one client, typed on both sides.
 func ExampleCall_Call() {
 	const roll socketio.Call[int, []int] = "roll dice"
