@@ -144,3 +144,16 @@ func TestOfMakesChildren(t *testing.T) {
 		p.expect(`42` + n.Name() + `,["first"]`)
 	}
 }
+
+// A client decides when a child is made, so what is told of it must not end the process.
+func TestPanicInOnNamespace(t *testing.T) {
+	server, front := start(t, nil)
+	server.OnNamespace(func(*socketio.Namespace) { panic("boom") })
+	told := make(chan string, 1)
+	server.OnNamespace(func(n *socketio.Namespace) { told <- n.Name() })
+	server.OfMatch(regexp.MustCompile(`^/d`))
+	open(t, front).join("/d1", "")
+	if name := receive(t, told); name != "/d1" || server.Stats().HandlerPanics != 1 {
+		t.Errorf("told of %q, %d panics", name, server.Stats().HandlerPanics)
+	}
+}

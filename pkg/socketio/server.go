@@ -131,7 +131,7 @@ func (s *Server) Of(name string) *Namespace {
 }
 
 // OnNamespace adds a function that is told of every namespace that is made from now on, children of a ParentNamespace
-// too, before a client is in it.
+// too, before a client is in it. A panic is logged.
 func (s *Server) OnNamespace(f func(*Namespace)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -143,7 +143,10 @@ func (s *Server) announce(n *Namespace) {
 	created := s.created
 	s.mu.RUnlock()
 	for _, f := range created {
-		f(n)
+		if err := guard(func() error { f(n); return nil }); err != nil {
+			s.count.panics.Add(1)
+			s.options.Logger.Error("namespace handler panicked", "namespace", n.name, "error", err)
+		}
 	}
 }
 
