@@ -127,6 +127,14 @@ func (s *Session) SendWait(ctx context.Context, f *frame.Frame) error {
 // the reason at once; later Sends return ErrClosed.
 func (s *Session) Close(reason Reason, detail error) { s.end(reason, detail, flush, nil) }
 
+// Ready reports whether Close could end the transport at once: nothing is queued and, on polling, a request waits.
+func (s *Session) Ready() bool {
+	_, queued := s.outbox.Len()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return queued == 0 && (s.index.Load() == webSocket || s.poll != nil)
+}
+
 // attach sets the handler of a new session and starts its heartbeat.
 func (s *Session) attach(h Handler) {
 	s.mu.Lock()

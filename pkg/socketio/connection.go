@@ -36,12 +36,14 @@ type connection struct {
 	finding map[string]struct{} // names of namespaces that are being looked for
 	closed  bool
 	joined  bool
+	forced  bool        // ended for a packet out of place, while the transport could not be closed at once
 	timer   *time.Timer // of ConnectTimeout
 }
 
 var (
 	errNotJoined = errors.New("packet for a namespace that is not joined")
 	errTwice     = errors.New("CONNECT for a namespace that is joined")
+	errNotOurs   = errors.New("packet that only servers send")
 	errNoConnect = errors.New("no namespace joined within ConnectTimeout")
 	errPanicked  = errors.New("a handler panicked")
 	errTooMany   = fmt.Errorf("too many namespaces on one connection: the limit is %d", maxNamespaces)
@@ -156,7 +158,7 @@ func (c *connection) dispatch(p parser.Packet) (ok bool, err error) {
 		}
 		return true, err
 	}
-	return true, fmt.Errorf("%s packet from a client", p.Type)
+	return true, fmt.Errorf("%w: %s", errNotOurs, p.Type)
 }
 
 // own returns attachments that nobody else changes: those of another format's decoder are valid for the call only.
@@ -342,7 +344,10 @@ func (c *connection) remove(s *Socket) {
 // violation ends a connection that broke the protocol (section "Disconnection").
 func (c *connection) violation(err error) {
 	c.server.count.violations.Add(1)
+	// Node tells these apart for packets that can be read but are out of place.
+	late := !c.session.Ready() && (errors.Is(err, errNotJoined) || errors.Is(err, errTwice) || errors.Is(err, errNotOurs))
 	c.mu.Lock()
+	c.forced = late
 	sockets := slices.Clone(c.sockets)
 	c.mu.Unlock()
 	for _, s := range sockets {
@@ -356,11 +361,15 @@ func (c *connection) violation(err error) {
 func (c *connection) Closed(reason engineio.Reason, detail error) {
 	c.mu.Lock()
 	c.closed = true
+	why := Reason(reason)
+	if c.forced && why == ForcedClose {
+		why = ForcedServerClose
+	}
 	sockets := slices.Clone(c.sockets)
 	c.timer.Stop()
 	c.mu.Unlock()
 	for _, s := range sockets {
-		s.end(Reason(reason), detail)
+		s.end(why, detail)
 	}
 }
 

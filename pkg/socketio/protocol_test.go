@@ -3,6 +3,7 @@ package socketio_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -289,5 +290,45 @@ func TestHandshakeHooks(t *testing.T) {
 	p.expect("4hello!")
 	if resp.Header.Get("X-Initial") != "1" || resp.Header.Get("X-Every") != "1" {
 		t.Errorf("headers of the 101: %v", resp.Header)
+	}
+}
+
+// A violation of a client that polls, but has no request waiting, cannot be answered at once.
+func TestForcedServerClose(t *testing.T) {
+	server, front := start(t, nil)
+	reasons := make(chan socketio.Reason, 1)
+	server.OnDisconnect(func(_ context.Context, _ *socketio.Socket, reason socketio.Reason) { reasons <- reason })
+	url := front.URL + "/socket.io/?EIO=4&transport=polling"
+	exchange := func(method, body string) string {
+		t.Helper()
+		req, _ := http.NewRequest(method, url, strings.NewReader(body))
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		return string(text)
+	}
+	for packet, want := range map[string]socketio.Reason{
+		`42/x,["a"]`:      socketio.ForcedServerClose, // not joined
+		`40`:              socketio.ForcedServerClose, // twice
+		`44{"message":1}`: socketio.ForcedServerClose,
+		`42["connect"]`:   socketio.ForcedClose, // cannot be decoded
+	} {
+		base := url
+		var opened struct{ SID string }
+		if err := json.Unmarshal([]byte(exchange("GET", "")[1:]), &opened); err != nil {
+			t.Fatal(err)
+		}
+		url += "&sid=" + opened.SID
+		exchange("POST", "40")
+		exchange("GET", "")
+		exchange("POST", packet)
+		if got := receive(t, reasons); got != want {
+			t.Errorf("%s: reason %q, want %q", packet, got, want)
+		}
+		exchange("GET", "") // takes the close
+		url = base
 	}
 }

@@ -17,6 +17,7 @@ const (
 	PingTimeout               Reason = "ping timeout"                // no pong came
 	ParseError                Reason = "parse error"                 // bad Engine.IO packet
 	ForcedClose               Reason = "forced close"                // protocol violation, or closed by the server
+	ForcedServerClose         Reason = "forced server close"         // protocol violation, and the transport could not be closed at once
 	ServerShutdown            Reason = "server shutting down"        // Server.Shutdown
 	ServerNamespaceDisconnect Reason = "server namespace disconnect" // Socket.Disconnect
 	ClientNamespaceDisconnect Reason = "client namespace disconnect" // DISCONNECT packet

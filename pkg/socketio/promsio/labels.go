@@ -32,7 +32,7 @@ var (
 
 // disconnects are the reasons of the Socket.IO protocol, and those of our own limits, as labels.
 var disconnects = []string{
-	"transport_error", "transport_close", "forced_close", "ping_timeout", "parse_error", "server_shutting_down",
+	"transport_error", "transport_close", "forced_close", "forced_server_close", "ping_timeout", "parse_error", "server_shutting_down",
 	"client_namespace_disconnect", "server_namespace_disconnect", "slow_consumer", "slow_handler",
 }
 
@@ -49,7 +49,7 @@ func closeReason(r socketio.Reason) string {
 	switch r {
 	case socketio.TransportClose, socketio.ClientNamespaceDisconnect:
 		return "client"
-	case socketio.ForcedClose, socketio.ServerNamespaceDisconnect:
+	case socketio.ForcedClose, socketio.ForcedServerClose, socketio.ServerNamespaceDisconnect:
 		return "server"
 	case socketio.PingTimeout:
 		return "ping_timeout"
