@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"path"
 	"regexp"
@@ -12,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 const maxPort = 65535
@@ -78,18 +75,6 @@ type limitsConfig struct {
 	HandshakesPerSecond int `default:"0" help:"New connections per second; further ones are answered 503. 0: no limit."`
 }
 
-type redisConfig struct {
-	URL      string        `default:"" placeholder:"URL" help:"Redis that connects the nodes: redis://[[user]:password@]host[:port][/db], rediss:// for TLS, unix:// for a socket."`
-	Prefix   string        `default:"socket.io" help:"Prefix of the channels, as in Node's adapter."`
-	Watchdog time.Duration `default:"3s" help:"A connection that does not answer for this long is made anew; at least 2s."`
-
-	PublishQueue int    `default:"8192" help:"Messages that may wait to be published; then emitting waits, or fails while Redis is away."`
-	PublishBatch int    `default:"256" help:"Messages that are sent to Redis together at most."`
-	Degraded     string `default:"serve" enum:"serve,refuse" help:"Readiness while Redis is away: serve (ready, clients of this node still reach each other) or refuse (not ready)."`
-
-	password string `kong:"-"` // of the URL
-}
-
 type clientConfig struct {
 	Serve bool   `default:"true" negatable:"" help:"Serve the client's bundle (socket.io.js) below the path."`
 	Dir   string `default:"" placeholder:"DIR" help:"Folder of the bundle, such as node_modules/socket.io-client/dist. Empty: the one that is built in."`
@@ -132,34 +117,6 @@ func (c *config) adapterName() string {
 	return adapterMemory
 }
 
-// redisOptions returns how to reach Redis. A publish is never tried twice, because a lost reply would make it
-// arrive twice. The error never shows the URL, which may hold a password.
-func (c *config) redisOptions() (*redis.Options, error) {
-	o, err := redis.ParseURL(c.Redis.URL)
-	if err != nil {
-		if invalid := (*url.Error)(nil); errors.As(err, &invalid) {
-			err = errors.New("not a URL of the form redis://[[user]:password@]host[:port][/db]")
-		}
-		return nil, fmt.Errorf("--redis.url: %w", err)
-	}
-	if _, port, err := net.SplitHostPort(o.Addr); o.Network == "tcp" && err == nil {
-		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > maxPort {
-			return nil, fmt.Errorf("--redis.url: port %q is not between 1 and %d", port, maxPort)
-		}
-	}
-	o.MaxRetries = -1
-	return o, nil
-}
-
-// hideSecrets returns text without the password of Redis. A server that refuses a command may answer with its
-// arguments, AUTH not excepted.
-func (c *config) hideSecrets(text string) string {
-	if c.Redis.password == "" {
-		return text
-	}
-	return strings.ReplaceAll(text, c.Redis.password, "***")
-}
-
 var (
 	validPath = regexp.MustCompile(`^/([A-Za-z0-9._~-]+/)*([A-Za-z0-9._~-]+)?$`)
 	// A scheme, a host with at most one asterisk, perhaps a port; no path.
@@ -194,12 +151,8 @@ func (c *config) validate() error {
 	if c.Adapter == adapterRedis && c.Redis.URL == "" {
 		return errors.New("--adapter: redis needs --redis.url")
 	}
-	if c.Redis.URL != "" {
-		o, err := c.redisOptions()
-		if err != nil {
-			return err
-		}
-		c.Redis.password = o.Password
+	if err := c.Redis.validate(); err != nil {
+		return err
 	}
 	for _, origin := range c.CORS.Origins {
 		if origin != "*" && !validOrigin.MatchString(origin) {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -190,6 +191,14 @@ func TestBadUsage(t *testing.T) {
 		{"route tag", []string{"--node.route-tag=a_b"}, nil, []string{"--node.route-tag", "a_b", "32"}},
 		{"reserved event", []string{"--events=chat message,disconnect"}, nil, []string{"--events", "disconnect"}},
 		{"redis scheme", []string{"--redis.url=http://h"}, nil, []string{"--redis.url", "http"}},
+		{"sentinels without a name", []string{"--redis.mode=sentinel", "--redis.url=redis://h"}, nil, []string{"--redis.url", "master_name"}},
+		{"kind of Redis", []string{"--redis.mode=ring", "--redis.url=redis://h"}, nil, []string{"--redis.mode", "ring"}},
+		{"database of a cluster", []string{"--redis.url=redis://h/3?addr=i:1"}, nil, []string{"--redis.url", `"3"`}},
+		{"port of a further address", []string{"--redis.url=redis://h?addr=i:0"}, nil, []string{"--redis.url", `"0"`}},
+		{"password twice", []string{"--redis.url=redis://h", "--redis.password=x", "--redis.password-file=" + file}, nil, []string{"--redis.password-file"}},
+		{"no password file", []string{"--redis.url=redis://h", "--redis.password-file=/none"}, nil, []string{"--redis.password-file", "/none"}},
+		{"no certificates", []string{"--redis.url=redis://h", "--redis.tls.ca=" + file}, nil, []string{"--redis.tls.ca", file}},
+		{"certificate without key", []string{"--redis.url=redis://h", "--redis.tls.cert=" + file}, nil, []string{"--redis.tls.cert", "--redis.tls.key"}},
 		{"redis option", []string{"--redis.url=redis://h?speed=1"}, nil, []string{"--redis.url", "speed"}},
 		{"redis prefix", []string{"--redis.prefix="}, nil, []string{"--redis.prefix"}},
 		{"client folder", []string{"--client.dir=" + file + "/none"}, nil, []string{"--client.dir"}},
@@ -273,5 +282,57 @@ func TestUnknownVariables(t *testing.T) {
 	})
 	if want := []string{"CHORUS_PORT", "CHORUS_LOG_LEVELS"}; !slices.Equal(got, want) {
 		t.Errorf("unknownVariables = %q, want %q", got, want)
+	}
+}
+
+func TestRedisDeployments(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("from the file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name  string
+		flags []string
+		want  string // kind, addresses, user and password of Redis, of the Sentinels
+	}{
+		{"single", []string{"--redis.url=redis://u:p@h/2"}, "single [h:6379] u:p 2"},
+		{"socket", []string{"--redis.url=unix:///run/redis"}, "single [] : 0"},
+		{"file", []string{"--redis.url=rediss://h", "--redis.username=u", "--redis.password-file=" + file}, "single [h:6379] u:from the file 0 TLS"},
+		{"certificate check off", []string{"--redis.url=redis://h", "--redis.tls.insecure"}, "single [h:6379] : 0 TLS"},
+		{"sentinels", []string{"--redis.url=redis://s:q@h:1?addr=i:2&master_name=m&db=3"}, "sentinel m [h:1 i:2] s:q s:q"},
+		{"sentinels with another password", []string{"--redis.url=redis://:q@h?master_name=m", "--redis.password=p"}, "sentinel m [h:6379] :p :q"},
+		{"cluster", []string{"--redis.url=redis://u:p@h:1?addr=i:2"}, "cluster [h:1 i:2] u:p"},
+		{"cluster by its name", []string{"--redis.mode=cluster", "--redis.url=redis://h:1"}, "cluster [h:1] :"},
+	} {
+		cli, err := parse(t, append([]string{"serve"}, tt.flags...), nil)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		o, err := cli.Serve.Redis.options()
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		user := fmt.Sprintf("%v %s:%s", o.addrs, *o.username, *o.password)
+		var got string
+		switch {
+		case o.sentinel != nil:
+			got = fmt.Sprintf("sentinel %s %s %s:%s", o.sentinel.MasterName, user, o.sentinel.SentinelUsername, o.sentinel.SentinelPassword)
+		case o.cluster != nil:
+			got = "cluster " + user
+		default:
+			got = fmt.Sprintf("single %s %d", user, o.single.DB)
+		}
+		if *o.tls != nil {
+			got += " TLS"
+		}
+		if got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+		client, err := cli.Serve.redisClient()
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		_ = client.Close()
 	}
 }

@@ -161,7 +161,7 @@ func (cl *cluster) print(w io.Writer) {
 	if cl.redis != nil {
 		fmt.Fprintf(&b, "  redis  %s (embedded)\n", cl.redis.Addr())
 	} else {
-		fmt.Fprintf(&b, "  redis  %s\n", cl.nodes[0].redis.Options().Addr)
+		fmt.Fprintf(&b, "  redis  %s\n", cl.nodes[0].config.Redis.place())
 	}
 	b.WriteString("\nCtrl-C ends all of it.\n")
 	_, _ = io.WriteString(w, b.String()) // a closed terminal does not stop the cluster

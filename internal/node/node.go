@@ -46,7 +46,7 @@ type node struct {
 
 	server  *socketio.Server
 	adapter adapter.Adapter
-	redis   *redis.Client // nil in memory
+	redis   redis.UniversalClient // nil in memory
 
 	public, internal *endpoint
 
@@ -94,11 +94,10 @@ func startNode(c *config, who identity, at addresses, failed failures, log *slog
 func (n *node) connect() error {
 	n.adapter = adapter.NewMemory()
 	if n.config.adapterName() == adapterRedis {
-		options, err := n.config.redisOptions()
-		if err != nil {
+		var err error
+		if n.redis, err = n.config.redisClient(); err != nil {
 			return err
 		}
-		n.redis = redis.NewClient(options)
 		n.adapter = redisadapter.NewPubSub(n.redis, &redisadapter.Options{
 			Prefix:       n.config.Redis.Prefix,
 			PublishQueue: n.config.Redis.PublishQueue,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -44,11 +45,17 @@ func (c *mortal) NetConn() net.Conn { return c.Conn }
 
 // newClient returns a client of our own to the server of rdb. life ends dials that are under way.
 func newClient(life context.Context, rdb redis.UniversalClient, watchdog time.Duration) (*redis.Client, error) {
-	c, ok := rdb.(*redis.Client)
-	if !ok {
-		return nil, fmt.Errorf("redisadapter: a client of type %T is not supported, give a *redis.Client", rdb)
+	var o redis.Options
+	switch c := rdb.(type) {
+	case *redis.Client:
+		if o = *c.Options(); o.Addr == failoverAddr {
+			o.OnConnect = masterOnly(o.OnConnect)
+		}
+	case *redis.ClusterClient:
+		o = anyMaster(c)
+	default:
+		return nil, fmt.Errorf("redisadapter: a client of type %T is not supported, give a *redis.Client or *redis.ClusterClient", rdb)
 	}
-	o := *c.Options()
 	dial := o.Dialer
 	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if ctx.Value(established{}) != nil {
@@ -79,6 +86,49 @@ func newClient(life context.Context, rdb redis.UniversalClient, watchdog time.Du
 	o.PoolSize, o.PipelinePoolSize, o.MaxConcurrentDials = 1024, -1, 0
 	o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = 0, 0, 0
 	return redis.NewClient(&o), nil
+}
+
+// failoverAddr is what go-redis has in place of an address in the options of NewFailoverClient.
+const failoverAddr = "FailoverClient"
+
+var errReplica = errors.New("connected to a replica")
+
+// masterOnly refuses connections to a replica. Sentinels name the old master for a while after it became one, and what
+// is published there reaches nobody else.
+func masterOnly(next func(context.Context, *redis.Conn) error) func(context.Context, *redis.Conn) error {
+	return func(ctx context.Context, c *redis.Conn) error {
+		role, err := c.Do(ctx, "ROLE").Slice()
+		if err != nil {
+			return err
+		}
+		if len(role) == 0 || role[0] != "master" {
+			return errReplica
+		}
+		if next == nil {
+			return nil
+		}
+		return next(ctx, c)
+	}
+}
+
+// anyMaster returns options by which each connection goes to a master of the cluster, another one each time: what is
+// published on one reaches the subscribers of all, and a master that failed is not tried for ever.
+func anyMaster(c *redis.ClusterClient) redis.Options {
+	o := c.Options()
+	return redis.Options{
+		Addr: "a master of the cluster", ClientName: o.ClientName, Username: o.Username, Password: o.Password,
+		CredentialsProvider: o.CredentialsProvider, CredentialsProviderContext: o.CredentialsProviderContext,
+		StreamingCredentialsProvider: o.StreamingCredentialsProvider, OnConnect: o.OnConnect,
+		DialTimeout: o.DialTimeout, ReadTimeout: o.ReadTimeout, WriteTimeout: o.WriteTimeout, DisableIdentity: o.DisableIdentity,
+		Dialer: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			master, err := c.MasterForKey(ctx, strconv.FormatUint(rand.Uint64(), 36))
+			if err != nil {
+				return nil, fmt.Errorf("find a master: %w", err)
+			}
+			at := master.Options()
+			return at.Dialer(ctx, network, at.Addr)
+		},
+	}
 }
 
 // bounded returns d, or the limit if d is none or longer.

@@ -45,9 +45,9 @@ var (
 // NewPubSub returns an adapter over Redis Pub/Sub in the format of @socket.io/redis-adapter 8. Its links implement
 // adapter.RoomFollower, and the adapter implements adapter.Status, adapter.Counted and adapter.Traced.
 //
-// rdb must be a *redis.Client (of redis.NewClient or redis.NewFailoverClient). The adapter takes over its options
-// and connects by itself, without retries, so that no message is delivered twice; rdb is not used otherwise and
-// stays with the caller. Connections are made from the first Join on, in the background. Invalid options and
+// rdb must be a *redis.Client (of redis.NewClient or redis.NewFailoverClient) or a *redis.ClusterClient. The adapter
+// takes over its options and connects by itself, without retries, so that no message is delivered twice; rdb stays with
+// the caller, and must stay open if it is a cluster's, which is asked where its masters are. Connections are made from the first Join on, in the background. Invalid options and
 // another type of client are errors of Join.
 //
 // Namespaces whose name contains # are refused by Join: their channels could be those of rooms.
