@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -37,7 +36,7 @@ func (m *Members) Heard(n adapter.Node) (changed bool) {
 	defer m.mu.Unlock()
 	known := m.alive[n.ID]
 	if known == nil {
-		m.lapsed = slices.DeleteFunc(m.lapsed, func(o adapter.Node) bool { return o.ID == n.ID })
+		m.forgetLocked(n.ID)
 		m.alive[n.ID] = &member{node: n, heard: time.Now()}
 		return true
 	}
@@ -62,6 +61,7 @@ func (m *Members) Goodbye(id string) bool {
 	defer m.mu.Unlock()
 	_, known := m.alive[id]
 	delete(m.alive, id)
+	m.forgetLocked(id) // one that was taken for lost ends its subscriptions too
 	return known
 }
 
@@ -78,6 +78,7 @@ func (m *Members) Expire() []adapter.Node {
 			lost = append(lost, known.node)
 		}
 	}
+	slices.SortFunc(lost, byName)
 	m.lapsed = append(m.lapsed, lost...)
 	m.lapsed = m.lapsed[max(0, len(m.lapsed)-lapsedKept):]
 	return lost
@@ -100,7 +101,7 @@ func (m *Members) Alive() []adapter.Node {
 	for _, known := range m.alive {
 		nodes = append(nodes, known.node)
 	}
-	slices.SortFunc(nodes, func(a, b adapter.Node) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(nodes, byName)
 	return nodes
 }
 
@@ -115,5 +116,9 @@ func (m *Members) Lapsed() []adapter.Node {
 func (m *Members) Gone(id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.forgetLocked(id)
+}
+
+func (m *Members) forgetLocked(id string) {
 	m.lapsed = slices.DeleteFunc(m.lapsed, func(o adapter.Node) bool { return o.ID == id })
 }

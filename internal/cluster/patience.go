@@ -12,8 +12,9 @@ type Patience struct {
 // habit is what was seen of the unnamed subscribers of one namespace.
 type habit struct {
 	subscribers int
-	silent      int
-	times       int
+	silent      int // of them, that are not waited for
+	suspected   int // of them, that were silent in the last request
+	times       int // how often in a row as many were
 }
 
 // Expect returns how many of the unnamed subscribers of a namespace are worth waiting for.
@@ -21,33 +22,36 @@ func (p *Patience) Expect(namespace string, subscribers int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h, ok := p.known[namespace]
-	switch {
-	case !ok:
-		return subscribers
-	case h.subscribers != subscribers:
+	if ok && h.subscribers != subscribers {
 		delete(p.known, namespace)
-		return subscribers
-	case h.times < 2:
 		return subscribers
 	}
 	return subscribers - h.silent
 }
 
-// Note tells how many of those that were expected stayed silent.
-func (p *Patience) Note(namespace string, subscribers, silent int) {
+// Note tells how a request ended: how many of the subscribers it expected to answer, and how many of those stayed
+// silent.
+func (p *Patience) Note(namespace string, subscribers, expected, silent int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := p.known[namespace]
+	if h.subscribers != subscribers {
+		h = habit{subscribers: subscribers}
+	}
+	all := min(max(subscribers-expected+silent, 0), subscribers) // requests at the same time may have expected different numbers
 	switch {
-	case h.times >= 2 && h.subscribers == subscribers:
-		h.silent += silent // fewer were expected, and some of these are missing too
-	case silent == 0:
+	case all == 0:
 		delete(p.known, namespace)
 		return
-	case h.subscribers == subscribers && h.silent == silent:
+	case silent == 0: // as expected
+		h.suspected, h.times = 0, 0
+	case all == h.suspected:
 		h.times++
 	default:
-		h = habit{subscribers: subscribers, silent: silent, times: 1}
+		h.suspected, h.times = all, 1
+	}
+	if h.times >= 2 {
+		h.silent = all
 	}
 	if p.known == nil {
 		p.known = make(map[string]habit)

@@ -37,7 +37,9 @@ type Local interface {
 	Deliver(m *Message)
 	// Answer hands over a request of another node: a Broadcast, ServerSideEmit, Fetch or Count whose sender waits for
 	// responses. The callee calls respond, from any goroutine and also after Answer returned, as Requester says
-	// for the kind; it may be called until the link is left, and what is responded later is ignored.
+	// for the kind; it may be called until the link is left, and what is responded later is ignored. respond does not
+	// wait, since it is called by those who read from clients: what the link cannot queue is lost, and counted. The
+	// message belongs to the callee, the response to the link.
 	Answer(m *Message, respond func(*Response))
 	// HasRoom reports whether a socket of this node is in the room. A socket's own id is a room.
 	HasRoom(room string) bool

@@ -29,6 +29,8 @@ func (a *memory) Close(context.Context) error {
 	return nil
 }
 
+var _ Requester = (*memoryLink)(nil)
+
 type memoryLink struct {
 	adapter *memory
 	left    atomic.Bool
@@ -39,6 +41,19 @@ func (l *memoryLink) Publish(context.Context, *Message) error {
 		return ErrClosed
 	}
 	return nil
+}
+
+// Request implements Requester: nobody has to answer.
+func (l *memoryLink) Request(ctx context.Context, m *Message, _ func(*Response)) error {
+	return l.Publish(ctx, m)
+}
+
+// Nodes implements Requester: there is one, which has no name.
+func (l *memoryLink) Nodes(context.Context) ([]Node, error) {
+	if l.left.Load() || l.adapter.closed.Load() {
+		return nil, ErrClosed
+	}
+	return []Node{{}}, nil
 }
 
 func (l *memoryLink) Leave(context.Context) error {
