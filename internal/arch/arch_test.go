@@ -41,7 +41,7 @@ var allowed = map[string][]string{
 	"pkg/socketio/promsio":     {"pkg/socketio", "pkg/adapter", prometheus},
 	"pkg/adapter":              {"pkg/socketio/parser"},
 	"pkg/adapter/adaptertest":  {"pkg/adapter"},
-	"pkg/adapter/redisadapter": {"pkg/adapter", "pkg/socketio/parser", goRedis, msgp, timeRate},
+	"pkg/adapter/redisadapter": {"pkg/adapter", "pkg/socketio/parser", "internal/cluster", goRedis, msgp, timeRate},
 	"internal/cluster":         {"pkg/adapter"},
 	"internal/engineio":        {"internal/outbox", "internal/frame", "internal/netloop", gorilla},
 	"internal/netloop":         {"internal/outbox", "internal/frame"},

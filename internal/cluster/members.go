@@ -93,6 +93,20 @@ func (m *Members) Pardon() {
 	}
 }
 
+// Has reports whether a node is alive.
+func (m *Members) Has(id string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.alive[id] != nil
+}
+
+// Len returns the number of nodes that are alive.
+func (m *Members) Len() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.alive)
+}
+
 // Alive returns the nodes in the order of their names.
 func (m *Members) Alive() []adapter.Node {
 	m.mu.Lock()

@@ -15,25 +15,28 @@ const (
 // every key comes from a closed list.
 type Stats struct {
 	Up            map[Role]bool           // whether the connection works
-	Published     map[string]uint64       // by kind of channel: broadcast, room
+	Published     map[string]uint64       // by kind of channel: broadcast, room, request, response, stream, membership
 	PublishErrors map[string]uint64       // by kind: timeout, refused, oom, readonly, auth, other
 	Received      map[ReceivedKey]uint64  // messages heard
 	Reconnects    map[ReconnectKey]uint64 // connections made anew
 	Subscriptions map[string]int          // by kind: channel, pattern
 	PublishQueue  int                     // messages that wait to be published
 	Dropped       map[string]uint64       // lost on this node, by reason: queue_full
+	Members       int                     // other nodes that are alive and tell their name
+	Strangers     uint64                  // nodes heard of on the same broker that are configured differently
+	Requests      map[string]uint64       // requests to the cluster, by outcome: complete, incomplete, failed
 }
 
 // ReceivedKey tells received messages apart.
 type ReceivedKey struct {
-	Kind   string // of channel: broadcast, room
+	Kind   string // of channel, as in Stats.Published
 	Result string // delivered, own, no_match, malformed
 }
 
 // ReconnectKey tells reconnections apart.
 type ReconnectKey struct {
 	Role  Role
-	Cause string // closed, watchdog
+	Cause string // closed, watchdog, deaf
 }
 
 // Trace has functions that an adapter calls; nil ones are skipped. They must return quickly and may be called

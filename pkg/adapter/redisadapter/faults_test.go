@@ -91,11 +91,12 @@ func TestSubscriptionKilled(t *testing.T) {
 	const rooms, rounds = 1300, 5
 	server := startRedis(t)
 	nodes := cluster(t, server.addr, 2, redisadapter.Options{})
+	own := stats(nodes[1]).Subscriptions["channel"]
+	subscribed := func() bool { return stats(nodes[1]).Subscriptions["channel"] == rooms+own }
 	for i := range rooms {
 		nodes[1].Local.Enter(fmt.Sprint("room ", i))
 		nodes[1].Link.(adapter.RoomFollower).FollowRoomSoon(fmt.Sprint("room ", i))
 	}
-	subscribed := func() bool { return stats(nodes[1]).Subscriptions["channel"] == rooms+1 }
 	eventually(t, "following all rooms", subscribed)
 	var g gaps
 	g.trace(nodes[1])

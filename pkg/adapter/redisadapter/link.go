@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -12,53 +11,48 @@ import (
 	"example.com/chorus/pkg/adapter"
 )
 
-// link is the line of one namespace. What arrives for it waits in a bounded queue for a worker, which exists
-// only while there is something to deliver and keeps the order.
+// link is the line of one namespace.
 type link struct {
-	adapter  *pubSub
+	line     *line
 	channels channels
 	local    adapter.Local
+	inbound  *inbound[heard]
 	complain rate.Sometimes // logs malformed messages
-
-	mu      sync.Mutex
-	changed *sync.Cond // of queue, left and calls
-	queue   []incoming
-	bytes   int // in queue
-	working bool
-	left    bool
-	calls   int // of methods of local that are under way
-}
-
-// incoming is a message as it was received.
-type incoming struct {
-	payload string
-	kind    channelKind
 }
 
 var (
 	_ adapter.Link         = (*link)(nil)
 	_ adapter.RoomFollower = (*link)(nil)
+	_ listener             = (*link)(nil)
 )
 
-func newLink(a *pubSub, c channels, local adapter.Local) *link {
-	l := &link{adapter: a, channels: c, local: local, complain: rate.Sometimes{First: 1, Interval: time.Second}}
-	l.changed = sync.NewCond(&l.mu)
+func newLink(a *line, c channels, local adapter.Local) *link {
+	l := &link{line: a, channels: c, local: local, complain: rate.Sometimes{First: 1, Interval: time.Second}}
+	l.inbound = newInbound(a.opts.ReceiveQueue, receiveQueueBytes, &a.goroutines, l.deliver)
 	return l
+}
+
+func (l *link) essential() []interest {
+	return []interest{{channel: l.channels.broadcast(), kind: kindBroadcast}}
+}
+
+func (l *link) roomInterest(room string) interest {
+	return interest{channel: l.channels.room(room), kind: kindRoom, room: room}
 }
 
 // Publish encodes m and queues it for the publisher.
 func (l *link) Publish(ctx context.Context, m *adapter.Message) error {
-	if l.hasLeft() {
+	if l.inbound.isClosed() {
 		return fmt.Errorf("redisadapter: publish: %w", adapter.ErrClosed)
 	}
-	o := outgoing{channel: l.channels.broadcast(), payload: buffers.Get().(*[]byte), kind: kindBroadcast, queued: time.Now()}
+	o := newOutgoing(publishCommand, l.channels.broadcast(), kindBroadcast)
 	if len(m.Rooms) == 1 {
 		o.channel, o.kind = l.channels.room(m.Rooms[0]), kindRoom
 	}
-	b, err := appendMessage((*o.payload)[:0], l.adapter.opts.limits(), l.adapter.uid, l.channels.namespace, m)
+	b, err := appendMessage(*o.payload, l.line.opts.limits(), l.line.uid, l.channels.namespace, m)
 	*o.payload = b
 	if err == nil {
-		err = l.adapter.publisher.enqueue(ctx, o)
+		err = l.line.publisher.enqueue(ctx, o)
 	} else {
 		err = fmt.Errorf("redisadapter: publish: %w", err)
 	}
@@ -70,7 +64,7 @@ func (l *link) Publish(ctx context.Context, m *adapter.Message) error {
 
 // FollowRoom subscribes to the channel of a room and waits for the confirmation while Redis can be reached.
 func (l *link) FollowRoom(ctx context.Context, room string) error {
-	confirmed := l.adapter.subscriber.follow(l, room, true)
+	confirmed := l.line.subscriber.follow(l, l.roomInterest(room), true)
 	if confirmed == nil {
 		return nil
 	}
@@ -83,111 +77,53 @@ func (l *link) FollowRoom(ctx context.Context, room string) error {
 }
 
 // FollowRoomSoon subscribes to the channel of a room in the background.
-func (l *link) FollowRoomSoon(room string) { l.adapter.subscriber.follow(l, room, false) }
+func (l *link) FollowRoomSoon(room string) { l.line.subscriber.follow(l, l.roomInterest(room), false) }
 
 // UnfollowRoom gives the channel of a room up, in the background and unless the room has members again.
-func (l *link) UnfollowRoom(room string) { l.adapter.subscriber.reconsider(l.channels.room(room)) }
+func (l *link) UnfollowRoom(room string) { l.line.subscriber.reconsider(l.roomInterest(room)) }
 
 // Leave ends the link. What was received and not yet delivered is dropped.
 func (l *link) Leave(ctx context.Context) error {
-	l.adapter.remove(l)
-	defer context.AfterFunc(ctx, func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.changed.Broadcast()
-	})()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.left = true
-	l.queue, l.bytes = nil, 0
-	l.changed.Broadcast()
-	l.adapter.subscriber.reconsiderLink(l)
-	for l.calls > 0 {
-		if ctx.Err() != nil {
-			return fmt.Errorf("redisadapter: leave %s: %w", l.channels.namespace, context.Cause(ctx))
-		}
-		l.changed.Wait()
+	l.line.leave(l.channels.namespace, l)
+	l.inbound.shut()
+	l.line.subscriber.dismiss(l)
+	if err := l.inbound.quiesce(ctx); err != nil {
+		return fmt.Errorf("redisadapter: leave %s: %w", l.channels.namespace, err)
 	}
 	return nil
 }
 
-func (l *link) hasLeft() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.left
-}
-
-// hasRoom asks the namespace; after Leave no room has members.
-func (l *link) hasRoom(room string) bool {
-	l.mu.Lock()
-	if l.left {
-		l.mu.Unlock()
+// wants asks the namespace about the channel of a room; after Leave none is wanted.
+func (l *link) wants(kind channelKind, room string) bool {
+	if !l.inbound.enter() {
 		return false
 	}
-	l.calls++
-	l.mu.Unlock()
-	defer l.called()
-	return l.local.HasRoom(room)
+	defer l.inbound.exit()
+	return kind != kindRoom || l.local.HasRoom(room)
 }
 
-func (l *link) called() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.calls--; l.calls == 0 && l.left {
-		l.changed.Broadcast()
-	}
-}
-
-// push queues a received message. It waits while the queue is full, so that reading stops.
-func (l *link) push(in incoming) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for !l.left && len(l.queue) > 0 &&
-		(len(l.queue) >= l.adapter.opts.ReceiveQueue || l.bytes+len(in.payload) > receiveQueueBytes) {
-		l.changed.Wait()
-	}
-	if l.left {
-		return
-	}
-	l.queue = append(l.queue, in)
-	l.bytes += len(in.payload)
-	if !l.working {
-		l.working = true
-		l.adapter.goroutines.Go(l.work)
+// hear sorts a message out before anything of it is decoded.
+func (l *link) hear(h heard) {
+	received := &l.line.counts.received[h.kind]
+	switch {
+	case isOwn(h.payload, l.line.uid):
+		received[resultOwn].Add(1)
+	case !l.wants(h.kind, h.room):
+		received[resultNoMatch].Add(1)
+	default:
+		l.inbound.push(h, len(h.payload))
 	}
 }
 
-// work delivers until the queue is empty.
-func (l *link) work() {
-	for {
-		l.mu.Lock()
-		if len(l.queue) == 0 {
-			l.queue = nil
-			l.working = false
-			l.mu.Unlock()
-			return
-		}
-		in := l.queue[0]
-		l.queue[0] = incoming{}
-		l.queue = l.queue[1:]
-		l.bytes -= len(in.payload)
-		l.calls++
-		l.changed.Broadcast()
-		l.mu.Unlock()
-		l.deliver(in)
-		l.called()
-	}
-}
-
-func (l *link) deliver(in incoming) {
-	m, err := decodeMessage(in.payload, l.adapter.opts.limits(), l.channels.namespace, l.local.HasRoom)
-	received := &l.adapter.counts.received[in.kind]
+func (l *link) deliver(h heard) {
+	m, err := decodeMessage(h.payload, l.line.opts.limits(), l.channels.namespace, l.local.HasRoom)
+	received := &l.line.counts.received[h.kind]
 	switch {
 	case err != nil:
 		received[resultMalformed].Add(1)
 		l.complain.Do(func() {
-			l.adapter.opts.Logger.Warn("redisadapter: received a malformed message",
-				slog.String("namespace", l.channels.namespace), slog.Int("bytes", len(in.payload)), slog.Any("error", err))
+			l.line.opts.Logger.Warn("redisadapter: received a malformed message",
+				slog.String("namespace", l.channels.namespace), slog.Int("bytes", len(h.payload)), slog.Any("error", err))
 		})
 	case m == nil:
 		received[resultNoMatch].Add(1)

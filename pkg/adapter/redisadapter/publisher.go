@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,31 +19,11 @@ import (
 // ErrUnavailable is wrapped by the error of Publish while Redis is away and the queue is full.
 var ErrUnavailable = errors.New("redis is unavailable")
 
-// outgoing is one message that waits to be published.
-type outgoing struct {
-	channel string
-	payload *[]byte // from buffers
-	kind    channelKind
-	queued  time.Time
-}
-
-var buffers = sync.Pool{New: func() any { return new([]byte) }}
-
-// release gives the buffer back, unless one huge message grew it.
-func (o *outgoing) release() {
-	const keep = 64 << 10
-	if cap(*o.payload) <= keep {
-		*o.payload = (*o.payload)[:0]
-		buffers.Put(o.payload)
-	}
-	o.payload = nil
-}
-
 // publisher sends messages from one goroutine. It commits in groups: what queues up while one pipeline is in
 // flight goes out in the next, so the rate is bounded by Redis and not by the time of a round trip. It does not
 // publish on the goroutine of the sender: that one would pay for a round trip before it delivers locally.
 type publisher struct {
-	rdb    *redis.Client
+	rdb    redis.UniversalClient
 	opts   *Options
 	counts *counters
 	traces *traces
@@ -62,7 +43,7 @@ type publisher struct {
 	failure error // why it is not up
 }
 
-func newPublisher(rdb *redis.Client, o *Options, c *counters, t *traces, listening func(context.Context)) *publisher {
+func newPublisher(rdb redis.UniversalClient, o *Options, c *counters, t *traces, listening func(context.Context)) *publisher {
 	return &publisher{
 		rdb: rdb, opts: o, counts: c, traces: t, listening: listening,
 		complain: rate.Sometimes{First: 1, Interval: time.Second},
@@ -202,7 +183,7 @@ func (p *publisher) probe(ctx context.Context) {
 func (p *publisher) send(ctx context.Context, group []outgoing) {
 	pipe := p.rdb.Pipeline()
 	for i := range group {
-		pipe.Publish(ctx, group[i].channel, *group[i].payload)
+		group[i].command(ctx, pipe, &group[i])
 	}
 	cmds, err := pipe.Exec(ctx)
 	wait, sent := time.Since(group[0].queued), 0
@@ -212,9 +193,11 @@ func (p *publisher) send(ctx context.Context, group []outgoing) {
 		switch err := cmds[i].Err(); {
 		case err == nil:
 			p.counts.published[o.kind].Add(1)
-			sent++
-			o.release()
-		case neverSent(err):
+			if !o.fleeting {
+				sent++
+			}
+			o.finish(cmds[i], nil)
+		case neverSent(err) && !o.fleeting:
 			again = append(again, o)
 		default:
 			lost, cause = append(lost, o), err
@@ -247,6 +230,12 @@ func (p *publisher) expire() {
 
 // giveUp counts and reports messages that will not be sent.
 func (p *publisher) giveUp(group []outgoing, err error) {
+	defer func(all []outgoing) {
+		for i := range all {
+			all[i].finish(nil, err)
+		}
+	}(group)
+	group = slices.DeleteFunc(slices.Clone(group), func(o outgoing) bool { return o.fleeting })
 	if len(group) == 0 {
 		return
 	}
@@ -257,9 +246,6 @@ func (p *publisher) giveUp(group []outgoing, err error) {
 		p.opts.Logger.Error("redisadapter: messages given up", slog.Int("messages", len(group)),
 			slog.String("kind", kind), slog.Any("error", err))
 	})
-	for i := range group {
-		group[i].release()
-	}
 }
 
 // take returns the next group, and whether the publisher is closing.

@@ -18,6 +18,10 @@ type (
 const (
 	kindBroadcast channelKind = iota
 	kindRoom
+	kindRequest
+	kindResponse
+	kindStream
+	kindMembership
 )
 
 const (
@@ -28,7 +32,7 @@ const (
 )
 
 var (
-	kindNames   = [...]string{"broadcast", "room"}
+	kindNames   = [...]string{"broadcast", "room", "request", "response", "stream", "membership"}
 	resultNames = [...]string{"delivered", "own", "no_match", "malformed"}
 )
 
@@ -37,14 +41,24 @@ type counters struct {
 	published [len(kindNames)]atomic.Uint64
 	received  [len(kindNames)][len(resultNames)]atomic.Uint64
 	queueFull atomic.Uint64
+	strangers atomic.Uint64
 
 	mu            sync.Mutex // guards the rare ones
+	requests      map[string]uint64
 	publishErrors map[string]uint64
 	reconnects    map[adapter.ReconnectKey]uint64
 }
 
 func newCounters() *counters {
-	return &counters{publishErrors: map[string]uint64{}, reconnects: map[adapter.ReconnectKey]uint64{}}
+	return &counters{
+		requests: map[string]uint64{}, publishErrors: map[string]uint64{}, reconnects: map[adapter.ReconnectKey]uint64{},
+	}
+}
+
+func (c *counters) request(outcome string) {
+	c.mu.Lock()
+	c.requests[outcome]++
+	c.mu.Unlock()
 }
 
 func (c *counters) publishError(kind string, n int) {
@@ -81,6 +95,8 @@ func (c *counters) stats() adapter.Stats {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	s.Strangers = c.strangers.Load()
+	s.Requests = maps.Clone(c.requests)
 	s.PublishErrors = maps.Clone(c.publishErrors)
 	s.Reconnects = maps.Clone(c.reconnects)
 	return s

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,11 +28,13 @@ var errNotConnected = errors.New("not yet connected")
 // longer than the watchdog allows, it is closed and the next session begins.
 type subscriber struct {
 	*subscriptions
-	rdb    *redis.Client
+	open   func(ctx context.Context) *redis.PubSub
 	opts   *Options
 	counts *counters
 	traces *traces
-	uid    string
+	probe  *probe // nil for none
+	// heardAgain is called each time when a connection hears everything. It must not wait.
+	heardAgain func()
 
 	state   sync.Mutex
 	whole   chan struct{} // closed while everything wanted at connection time is subscribed
@@ -40,11 +43,18 @@ type subscriber struct {
 	cause   string        // of the loss
 }
 
-func newSubscriber(rdb *redis.Client, o *Options, c *counters, t *traces, uid string) *subscriber {
+// newSubscriber returns one whose connections open makes, without subscribing to anything.
+func newSubscriber(open func(context.Context) *redis.PubSub, o *Options, c *counters, t *traces) *subscriber {
 	return &subscriber{
-		subscriptions: newSubscriptions(), rdb: rdb, opts: o, counts: c, traces: t, uid: uid,
+		subscriptions: newSubscriptions(), open: open, opts: o, counts: c, traces: t, heardAgain: func() {},
 		whole: make(chan struct{}), failure: errNotConnected,
 	}
+}
+
+// probeWith has each connection probed by messages to a channel of its own.
+func (s *subscriber) probeWith(p *probe) {
+	s.probe = p
+	s.follow(p, p.interest, false)
 }
 
 // run is the goroutine of the subscriber; it ends with ctx.
@@ -66,11 +76,12 @@ func (s *subscriber) run(ctx context.Context) {
 
 // session is the life of one connection. It returns when the connection was last heard of and why it ended.
 func (s *subscriber) session(ctx context.Context) (heard time.Time, err error) {
-	ps := s.rdb.Subscribe(ctx)
+	ps := s.open(ctx)
 	if err := ps.Ping(ctx); err != nil { // connects
 		_ = ps.Close()
 		return time.Now(), fmt.Errorf("connect: %w", err)
 	}
+	s.probe.restart()
 	s.connected()
 	ctx, cancel := context.WithCancel(context.WithValue(ctx, established{}, true))
 	// A read does not end with its context, but with the connection.
@@ -97,10 +108,12 @@ func (s *subscriber) session(ctx context.Context) (heard time.Time, err error) {
 		case *redis.Message:
 			s.receive(in)
 		case *redis.Subscription:
-			s.confirm(in.Channel)
+			s.confirm(topic{in.Channel, strings.HasPrefix(in.Kind, "p")}, !strings.Contains(in.Kind, "unsub"))
 		case *redis.Pong:
 			if in.Payload == wholeMark {
 				s.becomeWhole()
+			} else if s.probe.deaf(in.Payload) {
+				return heard, errDeaf
 			}
 		}
 	}
@@ -120,7 +133,8 @@ func (s *subscriber) command(ctx context.Context, ps *redis.PubSub) {
 		case <-s.wake:
 			err = s.subscribe(ctx, ps)
 		case <-ping.C:
-			err = ps.Ping(ctx)
+			err = ps.Ping(ctx, s.probe.mark())
+			s.probe.send()
 		case <-ctx.Done():
 			return
 		}
@@ -132,35 +146,39 @@ func (s *subscriber) command(ctx context.Context, ps *redis.PubSub) {
 
 // subscribe judges all hints and sends what follows from them.
 func (s *subscriber) subscribe(ctx context.Context, ps *redis.PubSub) error {
+	subscribe := [methods]func(context.Context, ...string) error{ps.Subscribe, ps.PSubscribe, ps.SSubscribe}
+	unsubscribe := [methods]func(context.Context, ...string) error{ps.Unsubscribe, ps.PUnsubscribe, ps.SUnsubscribe}
 	for more := true; more; {
-		var add, remove []string
-		add, remove, more = s.judge(subscribeBatch)
-		if len(add) > 0 {
-			if err := ps.Subscribe(ctx, add...); err != nil {
-				return err
+		var o orders
+		o, more = s.judge(subscribeBatch)
+		for m := range methods {
+			if len(o.subscribe[m]) > 0 {
+				if err := subscribe[m](ctx, o.subscribe[m]...); err != nil {
+					return err
+				}
 			}
-		}
-		if len(remove) > 0 {
-			if err := ps.Unsubscribe(ctx, remove...); err != nil {
-				return err
+			if len(o.unsubscribe[m]) > 0 {
+				if err := unsubscribe[m](ctx, o.unsubscribe[m]...); err != nil {
+					return err
+				}
 			}
 		}
 	}
 	return nil
 }
 
-// receive sorts a message out before anything of it is decoded.
+// receive hands a message over before anything of it is decoded.
 func (s *subscriber) receive(m *redis.Message) {
-	l, room, kind := s.find(m.Channel)
-	received := &s.counts.received[kind]
-	switch {
-	case isOwn(m.Payload, s.uid):
-		received[resultOwn].Add(1)
-	case l == nil || kind == kindRoom && !l.hasRoom(room):
-		received[resultNoMatch].Add(1)
-	default:
-		l.push(incoming{payload: m.Payload, kind: kind})
+	t := topic{channel: m.Channel}
+	if m.Pattern != "" {
+		t = topic{m.Pattern, true}
 	}
+	l, kind, room := s.find(t)
+	if l == nil {
+		s.counts.received[kind][resultNoMatch].Add(1)
+		return
+	}
+	l.hear(heard{channel: m.Channel, kind: kind, room: room, payload: m.Payload})
 }
 
 // becomeWhole notes that the connection hears everything, and ends the gap.
@@ -170,6 +188,7 @@ func (s *subscriber) becomeWhole() {
 	s.failure, s.lost = nil, time.Time{}
 	close(s.whole)
 	s.state.Unlock()
+	s.heardAgain()
 	if lost.IsZero() {
 		return
 	}
@@ -193,6 +212,9 @@ func (s *subscriber) fail(heard time.Time, err error) {
 		var timeout net.Error
 		if errors.As(err, &timeout) && timeout.Timeout() {
 			s.lost, s.cause = heard, "watchdog"
+		}
+		if errors.Is(err, errDeaf) {
+			s.lost, s.cause = s.probe.last(), "deaf"
 		}
 	default:
 	}

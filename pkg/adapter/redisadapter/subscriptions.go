@@ -2,58 +2,99 @@ package redisadapter
 
 import "sync"
 
-// subscriptions is the table of the channels that are or should be subscribed. Whether a room's channel should be
-// is never stored: it is asked anew each time a hint comes that it may have changed, because hints may come in the
-// wrong order and the answer of HasRoom never does.
+// method is how a channel is subscribed.
+type method uint8
+
+const (
+	exact   method = iota // SUBSCRIBE
+	pattern               // PSUBSCRIBE: the channel is a pattern
+	sharded               // SSUBSCRIBE
+	methods
+)
+
+var methodNames = [methods]string{"channel", "pattern", "sharded"} // as in adapter.Stats.Subscriptions
+
+// listener is who follows channels.
+type listener interface {
+	// wants reports whether a channel should be subscribed. It is asked anew each time a hint comes that the answer may
+	// have changed, without a lock, and must not wait.
+	wants(kind channelKind, room string) bool
+	// hear takes what was published. It may wait, which stops the reading.
+	hear(h heard)
+}
+
+// heard is a message as it was received.
+type heard struct {
+	channel string // on which it was published
+	kind    channelKind
+	room    string // for which the channel was subscribed
+	payload string
+}
+
+// interest is a channel and why it should be subscribed.
+type interest struct {
+	channel string
+	method  method
+	kind    channelKind
+	room    string // of a channel of kindRoom
+}
+
+// topic tells channels and patterns of the same text apart.
+type topic struct {
+	channel string
+	pattern bool
+}
+
+func (i interest) topic() topic { return topic{i.channel, i.method == pattern} }
+
+// subscriptions is the table of the channels that are or should be subscribed. Whether one should be is never stored:
+// it is asked anew each time a hint comes that it may have changed, because hints may come in the wrong order and
+// the answer of HasRoom never does.
 type subscriptions struct {
 	wake chan struct{} // of capacity 1: something is to be judged
 
 	mu        sync.Mutex
-	table     map[string]*subscription
-	hints     []*subscription // to be judged
-	live      bool            // there is a connection
-	confirmed int
+	table     map[topic]*subscription
+	owned     map[listener]*subscription // the first of each listener
+	hints     []*subscription            // to be judged
+	live      bool                       // there is a connection
+	confirmed [methods]int
 }
 
 // subscription is one channel.
 type subscription struct {
-	channel string
-	link    *link
-	room    string
-	kind    channelKind
+	interest
 
 	// Guarded by subscriptions.mu.
-	hinted      bool  // in hints
-	judging     bool  // HasRoom is being asked
-	subscribed  bool  // the last command that was sent is SUBSCRIBE
-	unconfirmed int32 // commands without confirmation yet
-	waiters     []chan struct{}
+	listener       listener
+	previous, next *subscription // of the same listener
+	hinted         bool          // in hints
+	judging        bool          // the listener is being asked
+	subscribed     bool          // the last command that was sent is to subscribe
+	unconfirmed    int32         // commands without confirmation yet
+	waiters        []chan struct{}
 }
 
+// orders are the commands that follow from a judgement, by method.
+type orders struct{ subscribe, unsubscribe [methods][]string }
+
 func newSubscriptions() *subscriptions {
-	return &subscriptions{wake: make(chan struct{}, 1), table: map[string]*subscription{}}
+	return &subscriptions{
+		wake: make(chan struct{}, 1), table: map[topic]*subscription{}, owned: map[listener]*subscription{},
+	}
 }
 
 // follow has a channel judged. With wait the returned channel is closed when the subscription is confirmed, not
 // wanted any more or impossible for now; it is nil if there is nothing to wait for.
-func (t *subscriptions) follow(l *link, room string, wait bool) <-chan struct{} {
-	return t.add(l, l.channels.room(room), room, kindRoom, wait)
-}
-
-// followNamespace has the channel of a whole namespace subscribed.
-func (t *subscriptions) followNamespace(l *link) {
-	t.add(l, l.channels.broadcast(), "", kindBroadcast, false)
-}
-
-func (t *subscriptions) add(l *link, channel, room string, kind channelKind, wait bool) <-chan struct{} {
+func (t *subscriptions) follow(l listener, i interest, wait bool) <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.table[channel]
+	s := t.table[i.topic()]
 	if s == nil {
-		s = &subscription{channel: channel, room: room, kind: kind}
-		t.table[channel] = s
+		s = &subscription{interest: i}
+		t.table[i.topic()] = s
 	}
-	s.link = l
+	t.ownLocked(s, l)
 	if s.subscribed && s.unconfirmed == 0 && !s.hinted && !s.judging {
 		return nil
 	}
@@ -66,63 +107,93 @@ func (t *subscriptions) add(l *link, channel, room string, kind channelKind, wai
 	return done
 }
 
+// ownLocked makes l the listener of s; a namespace that is joined again takes over what its former link followed.
+func (t *subscriptions) ownLocked(s *subscription, l listener) {
+	if s.listener == l {
+		return
+	}
+	t.disownLocked(s)
+	s.listener, s.next = l, t.owned[l]
+	if s.next != nil {
+		s.next.previous = s
+	}
+	t.owned[l] = s
+}
+
+func (t *subscriptions) disownLocked(s *subscription) {
+	if s.next != nil {
+		s.next.previous = s.previous
+	}
+	switch {
+	case s.previous != nil:
+		s.previous.next = s.next
+	case s.next != nil:
+		t.owned[s.listener] = s.next
+	default:
+		delete(t.owned, s.listener)
+	}
+	s.previous, s.next = nil, nil
+}
+
 // reconsider has a channel judged that may not be wanted any more.
-func (t *subscriptions) reconsider(channel string) {
+func (t *subscriptions) reconsider(i interest) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s := t.table[channel]; s != nil {
+	if s := t.table[i.topic()]; s != nil {
 		t.hintLocked(s)
 	}
 }
 
-// reconsiderLink has all channels of a link judged.
-func (t *subscriptions) reconsiderLink(l *link) {
+// dismiss gives up all channels of a listener that wants none any more.
+func (t *subscriptions) dismiss(l listener) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, s := range t.table {
-		if s.link == l {
+	if t.live {
+		for s := t.owned[l]; s != nil; s = s.next {
 			t.hintLocked(s)
 		}
+		return
+	}
+	for s := t.owned[l]; s != nil; {
+		next := s.next
+		t.disownLocked(s)
+		delete(t.table, s.topic())
+		s = next
 	}
 }
 
+// hintLocked does nothing without a connection: the next one judges everything.
 func (t *subscriptions) hintLocked(s *subscription) {
-	if s.hinted {
+	if s.hinted || !t.live {
 		return
 	}
 	s.hinted = true
 	t.hints = append(t.hints, s)
-	if t.live {
-		select {
-		case t.wake <- struct{}{}:
-		default:
-		}
+	select {
+	case t.wake <- struct{}{}:
+	default:
 	}
 }
 
-// judge takes up to n hints and returns the channels to subscribe to and to unsubscribe from; more tells that
-// hints are left. The caller must send both, or call disconnected.
-func (t *subscriptions) judge(n int) (subscribe, unsubscribe []string, more bool) {
+// judge takes up to n hints and returns what is to be subscribed and unsubscribed; more tells that hints are left.
+// The caller must send all of it, or call disconnected.
+func (t *subscriptions) judge(n int) (o orders, more bool) {
 	t.mu.Lock()
 	n = min(n, len(t.hints))
 	batch := t.hints[:n:n]
 	if t.hints = t.hints[n:]; len(t.hints) == 0 {
 		t.hints = nil
 	}
-	links := make([]*link, n)
+	listeners := make([]listener, n)
 	for i, s := range batch {
 		s.hinted, s.judging = false, true
-		links[i] = s.link
+		listeners[i] = s.listener
 	}
 	t.mu.Unlock()
 
 	wanted := make([]bool, n)
 	for i, s := range batch {
-		if s.kind == kindBroadcast {
-			wanted[i] = !links[i].hasLeft()
-		} else {
-			wanted[i] = links[i].hasRoom(s.room)
-		}
+		wanted[i] = listeners[i].wants(s.kind, s.room)
 	}
 
 	t.mu.Lock()
@@ -134,32 +205,41 @@ func (t *subscriptions) judge(n int) (subscribe, unsubscribe []string, more bool
 		case wanted[i] && !s.subscribed:
 			s.subscribed = true
 			s.unconfirmed++
-			subscribe = append(subscribe, s.channel)
+			o.subscribe[s.method] = append(o.subscribe[s.method], s.channel)
 		case !wanted[i] && s.subscribed:
 			if s.unconfirmed == 0 {
-				t.confirmed--
+				t.confirmed[s.method]--
 			}
 			s.subscribed = false
 			s.unconfirmed++
-			unsubscribe = append(unsubscribe, s.channel)
+			o.unsubscribe[s.method] = append(o.unsubscribe[s.method], s.channel)
 		default:
 			t.settleLocked(s)
 		}
 	}
-	return subscribe, unsubscribe, len(t.hints) > 0
+	return o, len(t.hints) > 0
 }
 
-// confirm notes that Redis did what it was told last or before.
-func (t *subscriptions) confirm(channel string) {
+// confirm notes that Redis did what it was told last or before. One that nobody asked for gave a channel up, as a
+// server does whose slot moves away: it is judged again.
+func (t *subscriptions) confirm(topic topic, subscribed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.table[channel]
-	if s == nil || s.unconfirmed == 0 {
+	s := t.table[topic]
+	if s == nil {
+		return
+	}
+	if s.unconfirmed == 0 {
+		if s.subscribed && !subscribed {
+			s.subscribed = false
+			t.confirmed[s.method]--
+			t.hintLocked(s)
+		}
 		return
 	}
 	s.unconfirmed--
 	if s.subscribed && s.unconfirmed == 0 {
-		t.confirmed++
+		t.confirmed[s.method]++
 	}
 	if !s.hinted && !s.judging {
 		t.settleLocked(s)
@@ -173,8 +253,9 @@ func (t *subscriptions) settleLocked(s *subscription) {
 		return
 	}
 	t.releaseLocked(s)
-	if !s.subscribed {
-		delete(t.table, s.channel)
+	if !s.subscribed && t.table[s.topic()] == s {
+		t.disownLocked(s)
+		delete(t.table, s.topic())
 	}
 }
 
@@ -200,33 +281,42 @@ func (t *subscriptions) disconnected() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.live = false
-	t.confirmed = 0
+	t.confirmed = [methods]int{}
+	t.hints = nil
 	for _, s := range t.table {
+		s.hinted = false
 		s.subscribed, s.unconfirmed = false, 0
 		t.releaseLocked(s)
 	}
 }
 
-// find returns who follows a channel.
-func (t *subscriptions) find(channel string) (l *link, room string, kind channelKind) {
+// find returns who follows a channel or pattern, and why.
+func (t *subscriptions) find(topic topic) (l listener, kind channelKind, room string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s := t.table[channel]; s != nil {
-		return s.link, s.room, s.kind
+	if s := t.table[topic]; s != nil {
+		return s.listener, s.kind, s.room
 	}
-	return nil, "", kindRoom
+	return nil, kindRoom, ""
 }
 
 // isConfirmed reports whether Redis sends us what is published on the channel.
-func (t *subscriptions) isConfirmed(channel string) bool {
+func (t *subscriptions) isConfirmed(i interest) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	s := t.table[channel]
+	s := t.table[i.topic()]
 	return s != nil && s.subscribed && s.unconfirmed == 0
 }
 
-func (t *subscriptions) count() int {
+// tally returns how many channels are confirmed, by method; none has no key.
+func (t *subscriptions) tally() map[string]int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.confirmed
+	counts := map[string]int{}
+	for m, n := range t.confirmed {
+		if n > 0 {
+			counts[methodNames[m]] = n
+		}
+	}
+	return counts
 }

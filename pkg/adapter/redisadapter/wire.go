@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/tinylib/msgp/msgp"
@@ -333,19 +332,4 @@ func skip(b []byte) ([]byte, error) {
 		return nil, malformed(err)
 	}
 	return rest, nil
-}
-
-// channels are the names of the channels of one namespace.
-type channels struct{ prefix, namespace string }
-
-func (c channels) broadcast() string { return c.prefix + "#" + c.namespace + "#" }
-
-func (c channels) room(room string) string { return c.prefix + "#" + c.namespace + "#" + room + "#" }
-
-// check refuses a name whose channels could be those of a room of another namespace.
-func (c channels) check() error {
-	if c.namespace == "" || strings.Contains(c.namespace, "#") {
-		return fmt.Errorf("redisadapter: join: namespace %q: must not be empty or contain #", c.namespace)
-	}
-	return nil
 }

@@ -23,10 +23,11 @@ var (
 	scopes          = []string{"all", "rooms", "except"}
 	drops           = []string{"volatile", "queue_full", "closed", "too_large"}
 	roles           = []string{"publish", "subscribe"}
-	causes          = []string{"closed", "watchdog", "moved", "failover"}
-	channelKinds    = []string{"broadcast", "room", "request", "response", "stream"}
+	causes          = []string{"closed", "watchdog", "deaf", "moved", "failover"}
+	channelKinds    = []string{"broadcast", "room", "request", "response", "stream", "membership"}
 	publishErrors   = []string{"timeout", "refused", "moved", "oom", "readonly", "auth", other}
 	receiveResults  = []string{"delivered", "own", "no_match", "malformed"}
+	outcomes        = []string{"complete", "incomplete", "failed"}
 	subscriptions   = []string{"channel", "pattern", "sharded"}
 )
 

@@ -59,6 +59,9 @@ func busyServer(namespaces int) *fakeServer {
 			Subscriptions: map[string]int{"channel": 16},
 			PublishQueue:  17,
 			Dropped:       count(drops...),
+			Members:       18,
+			Strangers:     19,
+			Requests:      count(outcomes...),
 		},
 	}}
 	for _, name := range transports {

@@ -58,6 +58,9 @@ var (
 	redisReconnects    = describe("redis_reconnects_total", "Connections made anew.", "role", "cause")
 	redisSubscriptions = describe("redis_subscriptions", "Channels that the node listens to.", "kind")
 	redisDropped       = describe("redis_messages_dropped_total", "Messages of the cluster lost on this node.", "reason")
+	redisMembers       = describe("redis_members", "Other nodes of the cluster that are alive and tell their name.")
+	redisStrangers     = describe("redis_strangers_total", "Nodes on the same Redis that are configured differently.")
+	redisRequests      = describe("redis_requests_total", "Requests to the other nodes.", "outcome")
 )
 
 // sink takes metrics. Its methods panic on a wrong number of labels, a mistake of this package that any test
@@ -199,6 +202,9 @@ func (s sink) adapter(a *adapter.Stats) {
 		s.gauge(redisSubscriptions, float64(a.Subscriptions[kind]), kind)
 	}
 	s.counters(redisDropped, drops, a.Dropped)
+	s.gauge(redisMembers, float64(a.Members))
+	s.counter(redisStrangers, a.Strangers)
+	s.counters(redisRequests, outcomes, a.Requests)
 }
 
 func truth(b bool) float64 {

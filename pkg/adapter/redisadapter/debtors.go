@@ -1,0 +1,176 @@
+package redisadapter
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"example.com/chorus/internal/cluster"
+	"example.com/chorus/pkg/adapter"
+)
+
+// subscriberCount returns how many subscribers each channel has.
+type subscriberCount func(ctx context.Context, channels []string) (map[string]int64, error)
+
+// audience are the channels by whose subscribers the nodes of one namespace are known.
+type audience struct {
+	request string                 // to which every server subscribes
+	private func(id string) string // to which only one does
+	count   subscriberCount        // of these channels
+}
+
+// countSubscribers asks with PUBSUB NUMSUB. In a cluster of Redis each server knows only its own subscribers.
+func countSubscribers(rdb redis.UniversalClient) subscriberCount {
+	return func(ctx context.Context, channels []string) (map[string]int64, error) {
+		c, ok := rdb.(*redis.ClusterClient)
+		if !ok {
+			return rdb.PubSubNumSub(ctx, channels...).Result()
+		}
+		var mu sync.Mutex
+		sum := make(map[string]int64, len(channels))
+		err := c.ForEachShard(ctx, func(ctx context.Context, shard *redis.Client) error {
+			counts, err := shard.PubSubNumSub(ctx, channels...).Result()
+			mu.Lock()
+			defer mu.Unlock()
+			for channel, n := range counts {
+				sum[channel] += n
+			}
+			return err
+		})
+		return sum, err
+	}
+}
+
+// present are the nodes that take part in a namespace.
+type present struct {
+	named   []adapter.Node // the others that are alive
+	unnamed int            // subscribers that no known node accounts for
+}
+
+// survey finds out who takes part in a namespace, in one round trip.
+func (l *line) survey(ctx context.Context, a audience) (present, error) {
+	alive, lapsed := l.membership.members.Alive(), l.membership.members.Lapsed()
+	channels := make([]string, 0, 2+len(alive)+len(lapsed))
+	channels = append(channels, a.request, a.private(l.uid))
+	for _, n := range alive {
+		channels = append(channels, a.private(n.ID))
+	}
+	for _, n := range lapsed {
+		channels = append(channels, a.private(n.ID))
+	}
+	counts, err := a.count(ctx, channels)
+	if err != nil {
+		l.counts.publishError(errorKind(err), 1)
+		return present{}, fmt.Errorf("count subscribers: %w", err)
+	}
+	p := present{unnamed: int(counts[a.request])}
+	if counts[a.private(l.uid)] > 0 {
+		p.unnamed--
+	}
+	for _, n := range alive {
+		if counts[a.private(n.ID)] > 0 {
+			p.named = append(p.named, n)
+			p.unnamed--
+		}
+	}
+	for _, n := range lapsed { // Redis has not noticed yet
+		if counts[a.private(n.ID)] > 0 {
+			p.unnamed--
+		}
+	}
+	p.unnamed = max(p.unnamed, 0)
+	return p, nil
+}
+
+// forgetLapsed forgets lost nodes whose connection is gone from Redis too. It asks, so it may wait.
+func (l *line) forgetLapsed(ctx context.Context) {
+	lapsed := l.membership.members.Lapsed()
+	if len(lapsed) == 0 {
+		return
+	}
+	channels := make([]string, len(lapsed))
+	for i, n := range lapsed {
+		channels[i] = memberChannel(n.ID)
+	}
+	counts, err := countSubscribers(l.rdb)(ctx, channels)
+	if err != nil {
+		return // nothing hangs on it: the next time may work
+	}
+	for i, n := range lapsed {
+		if counts[channels[i]] == 0 {
+			l.membership.members.Gone(n.ID)
+		}
+	}
+}
+
+// exchange is one request and what is needed to carry it out.
+type exchange struct {
+	namespace string
+	audience  audience
+	id        string
+	// certain tells that every server answers. Otherwise an application may choose to be silent, from which nothing
+	// follows for the next time.
+	certain bool
+	// listening tells that answers would be heard.
+	listening func() bool
+	// send publishes the request; unnamed tells that servers are to be asked which do not tell their name.
+	send func(ctx context.Context, unnamed bool) error
+}
+
+// silenceCounts is how long unnamed subscribers must have been silent, at least, to be taken for those that never answer.
+const silenceCounts = time.Second
+
+// request carries out an exchange, at most until ctx ends.
+func (l *line) request(ctx context.Context, x exchange, response func(*adapter.Response)) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(l.life, func() { cancel(adapter.ErrClosed) })()
+	err := l.exchange(ctx, x, response)
+	switch silent := (*adapter.SilentNodesError)(nil); {
+	case err == nil:
+		l.counts.request("complete")
+		return nil
+	case asSilent(err, &silent):
+		l.counts.request("incomplete")
+	default:
+		l.counts.request("failed")
+	}
+	return fmt.Errorf("redisadapter: request: %w", err)
+}
+
+func (l *line) exchange(ctx context.Context, x exchange, response func(*adapter.Response)) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if !x.listening() {
+		return fmt.Errorf("%w: answers would not be heard", ErrUnavailable)
+	}
+	select {
+	case l.asking <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	p, err := l.survey(ctx, x.audience)
+	<-l.asking
+	if err != nil {
+		return err
+	}
+	expected := l.patience.Expect(x.namespace, p.unnamed)
+	if len(p.named) == 0 && p.unnamed == 0 {
+		return nil
+	}
+	start := time.Now()
+	due := cluster.Debtors{Named: p.named, Unnamed: expected}
+	err = l.ledger.Run(ctx, x.id, due, l.opts.RequestTimeout, func() error { return x.send(ctx, p.unnamed > 0) }, response)
+	silent := (*adapter.SilentNodesError)(nil)
+	switch {
+	case err == nil && x.certain && expected > 0:
+		l.patience.Note(x.namespace, p.unnamed, 0)
+	case asSilent(err, &silent) && x.certain && time.Since(start) >= silenceCounts:
+		l.patience.Note(x.namespace, p.unnamed, silent.Unnamed)
+	}
+	return err
+}
