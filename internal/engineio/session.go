@@ -162,7 +162,6 @@ func (s *Session) end(reason Reason, detail error, how ending, last *frame.Frame
 	if !s.attached {
 		s.ended, tell = tell, func() {}
 	}
-	upgrading := s.dropCandidateLocked()
 	if s.resumed != nil {
 		close(s.resumed)
 		s.resumed = nil
@@ -176,9 +175,6 @@ func (s *Session) end(reason Reason, detail error, how ending, last *frame.Frame
 	s.armLocked()
 	s.mu.Unlock()
 
-	if upgrading {
-		s.engine.totals.upgrade("closed")
-	}
 	if hangUp {
 		_ = conn.Close()
 	}
@@ -232,7 +228,7 @@ func (s *Session) endTransportLocked(how ending, last *frame.Frame) (forget bool
 		if last == nil {
 			last = closePacket
 		}
-		finished = s.outbox.Finish(last)
+		finished = s.outbox.FinishApart(last)
 	default: // official clients do not hear messages that come in one payload with the close packet
 		finished = s.outbox.FinishApart(noopPacket, closePacket)
 	}
@@ -274,6 +270,7 @@ func (s *Session) abandon() {
 
 func (s *Session) closedLocked() {
 	s.state = stateClosed
+	s.dropCandidateLocked("closed")
 	if s.poll != nil {
 		s.poll.Wake() // finds out
 	}

@@ -13,7 +13,7 @@ const noopInterval = 100 * time.Millisecond
 var probeAnswer = frame.Packet("3probe")
 
 // candidate is a WebSocket that wants to take over a polling session. Until it does, its reader writes to it
-// directly.
+// directly. A session that closes keeps it: a client that was about to commit has paused its polling for good.
 type candidate struct {
 	ws      *socket
 	timeout *time.Timer
@@ -144,6 +144,11 @@ func (s *Session) commit(c *candidate) bool {
 	}
 	s.poll = nil
 	s.index.Store(webSocket)
+	closing := s.state == stateClosing
+	if closing { // what waits leaves here, since the client makes no GET any more
+		s.outbox.Refinish(closeFrame(0))
+		s.beat.endBy = s.engine.now() + s.engine.options.WriteTimeout + linger
+	}
 	s.takeConnLocked(c.ws)
 	s.expectPongLocked() // the ping may have been lost with the transport, but not its deadline
 	s.mu.Unlock()
@@ -151,6 +156,11 @@ func (s *Session) commit(c *candidate) bool {
 		p.Wake() // finds out that it is none any more
 	}
 	t := &s.engine.totals
+	if closing { // it was counted as a polling session that ended
+		s.engine.remove(s)
+		t.upgrade("closed")
+		return true
+	}
 	t.open[polling].Add(-1)
 	t.open[webSocket].Add(1)
 	t.upgrade("ok")
@@ -168,21 +178,20 @@ func (s *Session) letCandidateGoOnLocked() {
 // failCandidate gives up a candidate; the session stays on polling and may be upgraded again.
 func (s *Session) failCandidate(c *candidate, result string) {
 	s.mu.Lock()
-	dropped := s.candidate == c && s.dropCandidateLocked()
-	s.mu.Unlock()
-	if dropped {
-		s.engine.totals.upgrade(result)
+	defer s.mu.Unlock()
+	if s.candidate == c {
+		s.dropCandidateLocked(result)
 	}
 }
 
-// dropCandidateLocked leaves the candidate to its reader, which says goodbye. It returns false if there is none.
-func (s *Session) dropCandidateLocked() bool {
+// dropCandidateLocked leaves the candidate, if there is one, to its reader, which says goodbye.
+func (s *Session) dropCandidateLocked(result string) {
 	c := s.candidate
 	if c == nil {
-		return false
+		return
 	}
+	s.engine.totals.upgrade(result)
 	s.candidate = nil
 	c.stopLocked()
 	_ = c.ws.conn.SetReadDeadline(time.Now()) // a connection that is gone fails its reader too
-	return true
 }

@@ -243,6 +243,26 @@ func (o *Outbox) finish(apart int, last []*frame.Frame) bool {
 	return true
 }
 
+// Refinish puts other frames in the place of those that FinishApart queued, for a consumer that says goodbye in
+// another way. It returns false when they were taken, or there are none.
+func (o *Outbox) Refinish(last ...*frame.Frame) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := len(o.queue) - o.apart
+	if o.apart == 0 || n < o.head {
+		return false
+	}
+	for _, e := range o.queue[n:] {
+		o.bytes -= e.frame.Size()
+	}
+	clear(o.queue[n:])
+	o.queue, o.apart = o.queue[:n], 0
+	for _, f := range last {
+		o.appendLocked(f, false)
+	}
+	return true
+}
+
 // Discard drops what is queued; Finish may still follow.
 func (o *Outbox) Discard() {
 	o.mu.Lock()

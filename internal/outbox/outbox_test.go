@@ -301,3 +301,30 @@ func TestWaitersLeaveRoom(t *testing.T) {
 		t.Errorf("Push beyond the limit = %v, want ErrFull", err)
 	}
 }
+
+// The last frames can be changed as long as nobody took them.
+func TestRefinish(t *testing.T) {
+	var o outbox.Outbox
+	o.Init(&outbox.Limits{Bytes: 1 << 20, Frames: 100}, new(outbox.Drops))
+	o.Attach(idle{})
+	data, last := frame.Packet("4x"), frame.Packet("5")
+	if err := o.Push(data, outbox.Data); err != nil {
+		t.Fatal(err)
+	}
+	if o.Refinish(last) {
+		t.Error("Refinish of an outbox that is open")
+	}
+	o.FinishApart(frame.Packet("6"), frame.Packet("1"))
+	if !o.Refinish(last) {
+		t.Error("Refinish = false")
+	}
+	if bytes, n := o.Len(); n != 2 || bytes != data.Size()+last.Size() {
+		t.Errorf("%d frames of %d bytes wait, want 2 of %d", n, bytes, data.Size()+last.Size())
+	}
+	if frames, finished := o.Take(nil, 1000, (*frame.Frame).Size); len(frames) != 2 || frames[1] != last || !finished {
+		t.Errorf("Take = %d frames, finished %t; want the data and the last one together", len(frames), finished)
+	}
+	if o.Refinish(last) {
+		t.Error("Refinish after the last frame was taken")
+	}
+}

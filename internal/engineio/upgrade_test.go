@@ -1,0 +1,70 @@
+package engineio
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// A session that is closed during an upgrade ends on the transport that its client turns to.
+func TestCloseDuringUpgrade(t *testing.T) {
+	for name, tc := range map[string]struct {
+		act  func(w *world, q string, ws *websocket.Conn)
+		left time.Duration // until the session is forgotten
+	}{
+		"the client commits": {func(w *world, _ string, ws *websocket.Conn) {
+			write(w.t, ws, "5")
+			w.read(ws, "4last words", 0)
+			w.read(ws, "", 1005)
+		}, 0},
+		"the client polls": {func(w *world, q string, ws *websocket.Conn) {
+			if got := w.do("GET", q, ""); got != "4last words" {
+				w.t.Errorf("poll = %q", got)
+			}
+			if got := w.do("GET", q, ""); got != "6\x1e1" {
+				w.t.Errorf("next poll = %q", got)
+			}
+			w.read(ws, "", 1005)
+		}, 0},
+		"the client breaks the probe": {func(w *world, _ string, ws *websocket.Conn) {
+			write(w.t, ws, "4early")
+			w.read(ws, "", 1005)
+		}, pollWait},
+		"the client falls silent": {func(w *world, _ string, ws *websocket.Conn) {
+			w.read(ws, "", 1005)
+		}, pollWait},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(o *Options) { o.PingInterval = time.Hour }, func(w *world) {
+				q, c := w.openPolling()
+				ws := w.dial(q)
+				write(t, ws, "2probe")
+				w.read(ws, "3probe", 0)
+				_ = c.session.Send(text("last words"), false)
+				c.session.Close(SlowConsumer, nil)
+				w.closed(c, SlowConsumer, 0)
+				tc.act(w, q, ws)
+				_ = ws.Close()
+				synctest.Wait()
+				time.Sleep(tc.left - ms - w.after())
+				if tc.left > 0 && w.session(c.session.ID()) == nil {
+					t.Errorf("forgotten before %v", tc.left)
+				}
+				time.Sleep(2 * ms)
+				synctest.Wait()
+				if w.session(c.session.ID()) != nil {
+					t.Errorf("not forgotten after %v", w.after())
+				}
+				st := w.Stats()
+				if st.Open != [2]int64{} || st.Upgrades["ok"] != 0 || st.Closed[polling][SlowConsumer] != 1 {
+					t.Errorf("open %v, upgrades %v, closed %v", st.Open, st.Upgrades, st.Closed)
+				}
+				if got := st.QueueFrames; got != 0 {
+					t.Errorf("%d frames wait", got)
+				}
+			})
+		})
+	}
+}
