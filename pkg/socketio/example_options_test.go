@@ -101,7 +101,7 @@ func ExampleOptions_checkOrigin() {
 // A cookie for balancers that route by cookies.
 func ExampleOptions_cookie() {
 	io := newServer(&socketio.Options{
-		Cookie:     &http.Cookie{Name: "io", Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode},
+		Cookie:     &socketio.Cookie{},
 		GenerateID: func(*http.Request) (string, error) { return "not-for-production", nil },
 	})
 	defer stop(io)

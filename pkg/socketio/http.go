@@ -131,7 +131,9 @@ func (o *Options) engineHooks(e *engineio.Options) {
 	e.AllowRequest = o.AllowRequest
 	e.InitialHeaders, e.Headers = o.InitialHeaders, o.Headers
 	e.GenerateID = o.GenerateID
-	e.Cookie = o.Cookie
+	if o.Cookie != nil {
+		e.Cookie, _ = o.Cookie.cookie() // withDefaults checked it
+	}
 	e.HTTPCompression = engineio.HTTPCompression(o.HTTPCompression)
 	complaints := rate.Sometimes{First: 5, Interval: time.Second}
 	e.ConnectionError = func(c engineio.ConnectionError) {

@@ -110,8 +110,8 @@ type Options struct {
 	// that speak Engine.IO without Socket.IO. Default none.
 	InitialPacket string
 	// Cookie is set by the answer to a polling handshake, with the connection's id for its value, for balancers that
-	// route by cookies. The server never reads it. Default none.
-	Cookie *http.Cookie
+	// route by cookies: &Cookie{} is Node's "cookie: true". The server never reads it. Default none.
+	Cookie *Cookie
 	// HTTPCompression compresses polling answers. Default on, from 1 024 bytes.
 	HTTPCompression HTTPCompression
 	// PerMessageDeflate compresses WebSocket messages. Default none.
@@ -205,6 +205,10 @@ func (o *Options) check() error {
 		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
 	}) {
 		return fmt.Errorf("socketio: Options.RouteTag is %q, must be at most 32 letters and digits", o.RouteTag)
+	}
+	if o.Cookie != nil {
+		_, err := o.Cookie.cookie()
+		return err
 	}
 	return nil
 }

@@ -268,7 +268,7 @@ func TestHandshakeHooks(t *testing.T) {
 		ConnectionError: func(e socketio.RefusedRequest) { refused = append(refused, e) },
 		GenerateID:      func(*http.Request) (string, error) { return "custom-id", nil },
 		InitialPacket:   "hello!",
-		Cookie:          &http.Cookie{Name: "io", Path: "/", HttpOnly: true},
+		Cookie:          &socketio.Cookie{},
 	})
 	_ = server
 	url := "ws" + strings.TrimPrefix(front.URL, "http") + "/socket.io/?EIO=4&transport=websocket"
