@@ -168,9 +168,9 @@ func (l *line) exchange(ctx context.Context, x exchange, response func(*adapter.
 	silent := (*adapter.SilentNodesError)(nil)
 	switch {
 	case err == nil && x.certain && expected > 0:
-		l.patience.Note(x.namespace, p.unnamed, 0)
+		l.patience.Note(x.namespace, p.unnamed, expected, 0)
 	case asSilent(err, &silent) && x.certain && time.Since(start) >= silenceCounts:
-		l.patience.Note(x.namespace, p.unnamed, silent.Unnamed)
+		l.patience.Note(x.namespace, p.unnamed, expected, silent.Unnamed)
 	}
 	return err
 }
