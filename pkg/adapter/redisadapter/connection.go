@@ -32,43 +32,58 @@ func (e *dialError) Unwrap() error { return e.err }
 // not hold up Close.
 type mortal struct {
 	net.Conn
-	keep func() bool // from the end of that life
+	keep     func() bool // from the end of that life
+	failover *failover   // nil without Sentinels
 }
 
 func (c *mortal) Close() error {
 	c.keep()
+	c.failover.remove(c)
 	return c.Conn.Close()
 }
 
 // NetConn lets go-redis see whether the peer hung up.
 func (c *mortal) NetConn() net.Conn { return c.Conn }
 
-// newClient returns a client of our own to the server of rdb. life ends dials that are under way.
-func newClient(life context.Context, rdb redis.UniversalClient, watchdog time.Duration) (*redis.Client, error) {
-	var o redis.Options
+// newClient returns a client of our own to the server of rdb. life ends dials that are under way. The failover is nil
+// for clients that know no Sentinels.
+func newClient(life context.Context, rdb redis.UniversalClient, watchdog time.Duration) (*redis.Client, *failover, error) {
+	var (
+		o redis.Options
+		f *failover
+	)
 	switch c := rdb.(type) {
 	case *redis.Client:
 		if o = *c.Options(); o.Addr == failoverAddr {
 			o.OnConnect = masterOnly(o.OnConnect)
+			f = &failover{conns: map[*mortal]struct{}{}}
 		}
 	case *redis.ClusterClient:
 		o = anyMaster(c)
 	default:
-		return nil, fmt.Errorf("redisadapter: a client of type %T is not supported, give a *redis.Client or *redis.ClusterClient", rdb)
+		return nil, nil, fmt.Errorf("redisadapter: a client of type %T is not supported, give a *redis.Client or *redis.ClusterClient", rdb)
 	}
 	dial := o.Dialer
+	to := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, watchdog)
+		defer cancel()
+		defer context.AfterFunc(life, cancel)()
+		return dial(ctx, network, addr)
+	}
+	if f != nil {
+		f.dial = func(ctx context.Context) (net.Conn, error) { return to(ctx, o.Network, o.Addr) }
+	}
 	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if ctx.Value(established{}) != nil {
 			return nil, errConnectionLost
 		}
-		ctx, cancel := context.WithTimeout(ctx, watchdog)
-		defer cancel()
-		defer context.AfterFunc(life, cancel)()
-		conn, err := dial(ctx, network, addr)
+		conn, err := to(ctx, network, addr)
 		if err != nil {
 			return nil, &dialError{err}
 		}
-		return &mortal{Conn: conn, keep: context.AfterFunc(life, func() { _ = conn.Close() })}, nil
+		c := &mortal{Conn: conn, failover: f, keep: context.AfterFunc(life, func() { _ = conn.Close() })}
+		f.add(c)
+		return c, nil
 	}
 	// A retry would deliver a message twice whose answer got lost.
 	o.MaxRetries, o.DialerRetries = -1, 1
@@ -85,30 +100,7 @@ func newClient(life context.Context, rdb redis.UniversalClient, watchdog time.Du
 	// Pings and pipelines share it, so that a ping tells about the connection that publishes.
 	o.PoolSize, o.PipelinePoolSize, o.MaxConcurrentDials = 1024, -1, 0
 	o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = 0, 0, 0
-	return redis.NewClient(&o), nil
-}
-
-// failoverAddr is what go-redis has in place of an address in the options of NewFailoverClient.
-const failoverAddr = "FailoverClient"
-
-var errReplica = errors.New("connected to a replica")
-
-// masterOnly refuses connections to a replica. Sentinels name the old master for a while after it became one, and what
-// is published there reaches nobody else.
-func masterOnly(next func(context.Context, *redis.Conn) error) func(context.Context, *redis.Conn) error {
-	return func(ctx context.Context, c *redis.Conn) error {
-		role, err := c.Do(ctx, "ROLE").Slice()
-		if err != nil {
-			return err
-		}
-		if len(role) == 0 || role[0] != "master" {
-			return errReplica
-		}
-		if next == nil {
-			return nil
-		}
-		return next(ctx, c)
-	}
+	return redis.NewClient(&o), f, nil
 }
 
 // anyMaster returns options by which each connection goes to a master of the cluster, another one each time: what is

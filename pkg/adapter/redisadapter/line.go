@@ -25,6 +25,7 @@ type line struct {
 	opts       Options
 	invalid    error // of the options: what Join returns
 	rdb        redis.UniversalClient
+	failover   *failover // nil without Sentinels
 	counts     *counters
 	traces     traces
 	publisher  *publisher
@@ -61,12 +62,12 @@ func newLine(rdb redis.UniversalClient, o *Options, uid string, mode string, str
 	if l.opts, l.invalid = o.withDefaults(); l.invalid != nil {
 		return l
 	}
-	client, err := newClient(l.life, rdb, l.opts.Watchdog)
+	client, failover, err := newClient(l.life, rdb, l.opts.Watchdog)
 	if err != nil {
 		l.invalid = err
 		return l
 	}
-	l.rdb = client
+	l.rdb, l.failover = client, failover
 	open := func(ctx context.Context) *redis.PubSub { return client.Subscribe(ctx) }
 	l.subscriber = newSubscriber(open, &l.opts, l.counts, &l.traces)
 	l.publisher = newPublisher(l.rdb, &l.opts, l.counts, &l.traces, l.subscriber.listening)
@@ -138,6 +139,7 @@ func (l *line) join(namespace string, link joined, follower listener) error {
 		l.goroutines.Go(func() { l.subscriber.run(l.life) })
 		l.goroutines.Go(func() { l.membership.run(l.life) })
 		l.goroutines.Go(func() { l.sweep(l.life) })
+		l.goroutines.Go(func() { l.failover.run(l.life) })
 		l.goroutines.Go(func() {
 			defer close(l.publishing)
 			l.publisher.run(l.life)
