@@ -40,7 +40,7 @@ var allowed = map[string][]string{
 	"pkg/socketio/siotest":     {"pkg/socketio", "pkg/socketio/parser"},
 	"pkg/socketio/promsio":     {"pkg/socketio", "pkg/adapter", prometheus},
 	"pkg/adapter":              {"pkg/socketio/parser"},
-	"pkg/adapter/adaptertest":  {"pkg/adapter"},
+	"pkg/adapter/adaptertest":  {"pkg/adapter", "internal/cluster"},
 	"pkg/adapter/redisadapter": {"pkg/adapter", "pkg/socketio/parser", "internal/cluster", goRedis, msgp, timeRate},
 	"internal/cluster":         {"pkg/adapter"},
 	"internal/engineio":        {"internal/outbox", "internal/frame", "internal/netloop", gorilla},
