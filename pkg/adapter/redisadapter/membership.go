@@ -72,7 +72,7 @@ type membership struct {
 	mu        sync.Mutex
 	number    uint64 // of the newest own sign of life
 	sent      time.Time
-	departed  bool // said goodbye: a later sign would call this node back to life
+	departed  bool                // said goodbye: a later sign would call this node back to life
 	strangers map[string]struct{} // ids of nodes with another signature
 	observers []func([]adapter.Node)
 }
