@@ -111,14 +111,16 @@ type exchange struct {
 	namespace string
 	audience  audience
 	id        string
-	// certain tells that every server answers. Otherwise an application may choose to be silent, from which nothing
-	// follows for the next time.
-	certain bool
+	kind      adapter.Kind
 	// listening tells that answers would be heard.
 	listening func() bool
-	// send publishes the request; unnamed tells that servers are to be asked which do not tell their name.
-	send func(ctx context.Context, unnamed bool) error
+	// send publishes the request.
+	send func(ctx context.Context) error
 }
+
+// certain tells that every server answers. A server-side emit is answered by the application, if it likes: from its
+// silence nothing follows for the next time.
+func (x *exchange) certain() bool { return x.kind != adapter.ServerSideEmit }
 
 // silenceCounts is how long unnamed subscribers must have been silent, at least, to be taken for those that never answer.
 const silenceCounts = time.Second
@@ -162,15 +164,55 @@ func (l *line) exchange(ctx context.Context, x exchange, response func(*adapter.
 	if len(p.named) == 0 && p.unnamed == 0 {
 		return nil
 	}
+	l.awaited.add(x.id, x.kind)
+	defer l.awaited.remove(x.id)
 	start := time.Now()
-	due := cluster.Debtors{Named: p.named, Unnamed: expected}
-	err = l.ledger.Run(ctx, x.id, due, l.opts.RequestTimeout, func() error { return x.send(ctx, p.unnamed > 0) }, response)
+	due := cluster.Debtors{Named: p.named, Unnamed: expected, Acks: x.kind == adapter.Broadcast}
+	err = l.ledger.Run(ctx, x.id, due, l.opts.RequestTimeout, func() error {
+		if err := x.send(ctx); err != nil {
+			return err
+		}
+		for _, n := range p.named { // one may have left since it was counted
+			if !l.membership.members.Has(n.ID) {
+				l.ledger.Left(n.ID, false)
+			}
+		}
+		return nil
+	}, response)
 	silent := (*adapter.SilentNodesError)(nil)
 	switch {
-	case err == nil && x.certain && expected > 0:
+	case err == nil && x.certain() && expected > 0:
 		l.patience.Note(x.namespace, p.unnamed, expected, 0)
-	case asSilent(err, &silent) && x.certain && time.Since(start) >= silenceCounts:
+	case asSilent(err, &silent) && x.certain() && time.Since(start) >= silenceCounts:
 		l.patience.Note(x.namespace, p.unnamed, expected, silent.Unnamed)
 	}
 	return err
+}
+
+// awaited are the requests whose answers are awaited, by their ids, and of which kind they are.
+type awaited struct {
+	mu    sync.Mutex
+	kinds map[string]adapter.Kind
+}
+
+func (a *awaited) add(id string, kind adapter.Kind) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.kinds == nil {
+		a.kinds = make(map[string]adapter.Kind)
+	}
+	a.kinds[id] = kind
+}
+
+func (a *awaited) remove(id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.kinds, id)
+}
+
+func (a *awaited) kind(id string) (adapter.Kind, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	kind, ok := a.kinds[id]
+	return kind, ok
 }

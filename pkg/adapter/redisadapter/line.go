@@ -32,6 +32,7 @@ type line struct {
 	subscriber *subscriber
 	membership *membership
 	ledger     cluster.Ledger
+	awaited    awaited
 	patience   cluster.Patience
 	asking     chan struct{} // of capacity maxAsking
 	goroutines sync.WaitGroup

@@ -1,9 +1,9 @@
 package redisadapter
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tinylib/msgp/msgp"
@@ -42,35 +42,17 @@ const uidLength = 6
 
 // appendMessage appends m as it is published.
 func appendMessage(dst []byte, limits parser.Limits, uid, namespace string, m *adapter.Message) ([]byte, error) {
-	if first := bytes.TrimLeft(m.Packet.Data, " \t\r\n"); len(first) == 0 || first[0] != '[' {
-		return dst, fmt.Errorf("%w: not an array", ErrInvalidData)
-	}
 	elements := uint32(4)
 	if m.Sent.IsZero() {
 		elements = 3
 	}
 	out := msgp.AppendArrayHeader(dst, elements)
 	out = msgp.AppendString(out, uid)
-
-	out = msgp.AppendMapHeader(out, 3)
-	out = msgp.AppendString(out, "type")
-	out = msgp.AppendUint8(out, byte(parser.Event))
-	out = msgp.AppendString(out, "data")
-	out, err := limits.AppendMsgpack(out, m.Packet.Data, m.Packet.Attachments)
+	out, err := appendPacket(out, limits, namespace, m)
 	if err != nil {
-		return dst, fmt.Errorf("%w: %w", ErrInvalidData, err)
+		return dst, err
 	}
-	out = msgp.AppendString(out, "nsp")
-	out = msgp.AppendString(out, namespace)
-
-	out = msgp.AppendMapHeader(out, 3)
-	out = msgp.AppendString(out, "rooms")
-	out = appendStrings(out, m.Rooms)
-	out = msgp.AppendString(out, "except")
-	out = appendStrings(out, m.Except)
-	out = msgp.AppendString(out, "flags")
-	out = appendFlags(out, m.Flags)
-
+	out = appendOptions(out, m)
 	if elements == 4 {
 		out = msgp.AppendMapHeader(out, 1)
 		out = msgp.AppendString(out, "t")
@@ -79,10 +61,35 @@ func appendMessage(dst []byte, limits parser.Limits, uid, namespace string, m *a
 	return out, nil
 }
 
+func appendPacket(dst []byte, limits parser.Limits, namespace string, m *adapter.Message) ([]byte, error) {
+	if err := checkArray(m.Packet.Data); err != nil {
+		return dst, err
+	}
+	out := msgp.AppendMapHeader(dst, 3)
+	out = msgp.AppendString(out, "type")
+	out = msgp.AppendUint8(out, byte(parser.Event))
+	out = msgp.AppendString(out, "data")
+	out, err := limits.AppendMsgpack(out, m.Packet.Data, m.Packet.Attachments)
+	if err != nil {
+		return dst, fmt.Errorf("%w: %w", ErrInvalidData, err)
+	}
+	return msgp.AppendString(msgp.AppendString(out, "nsp"), namespace), nil
+}
+
+func appendOptions(dst []byte, m *adapter.Message) []byte {
+	dst = msgp.AppendMapHeader(dst, 3)
+	dst = msgp.AppendString(dst, "rooms")
+	dst = appendStrings(dst, m.Rooms)
+	dst = msgp.AppendString(dst, "except")
+	dst = appendStrings(dst, m.Except)
+	dst = msgp.AppendString(dst, "flags")
+	return appendFlags(dst, m.Flags, m.Timeout)
+}
+
 // appendFlags writes only the flags that were chosen, as Node does.
-func appendFlags(dst []byte, f adapter.Flags) []byte {
+func appendFlags(dst []byte, f adapter.Flags, timeout time.Duration) []byte {
 	n := uint32(0)
-	for _, chosen := range [...]bool{f.Volatile, f.Uncompressed} {
+	for _, chosen := range [...]bool{f.Volatile, f.Uncompressed, timeout > 0} {
 		if chosen {
 			n++
 		}
@@ -96,6 +103,10 @@ func appendFlags(dst []byte, f adapter.Flags) []byte {
 		dst = msgp.AppendString(dst, "compress")
 		dst = msgp.AppendBool(dst, false)
 	}
+	if timeout > 0 {
+		dst = msgp.AppendString(dst, "timeout")
+		dst = msgp.AppendInt64(dst, max(timeout.Milliseconds(), 1))
+	}
 	return dst
 }
 
@@ -107,11 +118,29 @@ func appendStrings(dst []byte, list []string) []byte {
 	return dst
 }
 
-// isOwn reports whether this adapter wrote the payload, from its first bytes alone.
+// isOwn reports whether this adapter wrote the payload, a broadcast or a request, from its first bytes alone.
 func isOwn(payload, uid string) bool {
-	const header = 2 // array of three or four, string of uidLength
-	return len(payload) > header+uidLength && payload[0]&0xf0 == 0x90 && payload[1] == 0xa0|uidLength &&
-		payload[header:header+uidLength] == uid
+	if len(payload) < 2 {
+		return false
+	}
+	if payload[0] == '{' {
+		const head = `{"uid":"`
+		return strings.HasPrefix(payload, head) && strings.HasPrefix(payload[len(head):], uid) &&
+			strings.HasPrefix(payload[len(head)+len(uid):], `"`)
+	}
+	rest := payload[1:]
+	switch payload[0] & 0xf0 {
+	case 0x80: // a map, whose first key is uid
+		const key = "\xa3uid"
+		if !strings.HasPrefix(rest, key) {
+			return false
+		}
+		rest = rest[len(key):]
+	case 0x90: // an array
+	default:
+		return false
+	}
+	return len(rest) > len(uid) && rest[0] == 0xa0|byte(len(uid)) && rest[1:1+len(uid)] == uid
 }
 
 // decodeMessage reads a payload. The message is nil when it is not for this namespace or, as hasRoom tells, for
@@ -162,41 +191,56 @@ func anyRoom(rooms []string, hasRoom func(string) bool) bool {
 
 // readPacket reads {type, data, nsp} and reports whether it is for the namespace.
 func readPacket(b []byte, limits parser.Limits, namespace string, m *adapter.Message) (bool, error) {
-	var data []byte
-	nsp, typ := "/", int64(parser.Event)
-	_, err := readMap(b, func(key, b []byte) (rest []byte, err error) {
+	p, err := readPacketFields(b)
+	if err != nil || p.namespace != namespace {
+		return false, err
+	}
+	return true, p.decode(limits, m)
+}
+
+// packetFields are those of a packet whose data was not decoded.
+type packetFields struct {
+	namespace string
+	data      []byte
+}
+
+func readPacketFields(b []byte) (p packetFields, err error) {
+	p.namespace = "/"
+	typ := int64(parser.Event)
+	_, err = readMap(b, func(key, b []byte) (rest []byte, err error) {
 		switch string(key) {
 		case "type":
 			typ, rest, err = msgp.ReadInt64Bytes(b)
 		case "data":
-			data = b
-			return skip(b)
+			rest, err = skip(b)
+			p.data = b[:len(b)-len(rest)]
 		case "nsp":
-			nsp, rest, err = msgp.ReadStringBytes(b)
+			p.namespace, rest, err = msgp.ReadStringBytes(b)
 		default:
 			return skip(b)
 		}
 		return rest, err
 	})
 	if err != nil {
-		return false, err
+		return p, err
 	}
 	// Node sends EVENT for binary data too, older emitters BINARY_EVENT.
 	if typ != int64(parser.Event) && typ != int64(parser.BinaryEvent) {
-		return false, fmt.Errorf("%w: packet type %d", errMalformed, typ)
+		return p, fmt.Errorf("%w: packet type %d", errMalformed, typ)
 	}
-	if nsp != namespace {
-		return false, nil
+	return p, nil
+}
+
+func (p *packetFields) decode(limits parser.Limits, m *adapter.Message) error {
+	if err := checkEvent(p.data); err != nil {
+		return err
 	}
-	if err := checkEvent(data); err != nil {
-		return false, err
-	}
-	text, attachments, _, err := limits.AppendJSON(make([]byte, 0, len(b)+len(b)/4), data)
+	text, attachments, _, err := limits.AppendJSON(make([]byte, 0, len(p.data)+len(p.data)/4), p.data)
 	if err != nil {
-		return false, malformed(err)
+		return malformed(err)
 	}
 	m.Packet = adapter.Packet{Data: text, Attachments: attachments}
-	return true, nil
+	return nil
 }
 
 // checkEvent refuses what makes the official clients close their connection (socket.io-parser's check of
@@ -237,14 +281,7 @@ func readOptions(b []byte, m *adapter.Message) ([]byte, error) {
 				return skip(b)
 			}
 			return readMap(b, func(key, b []byte) ([]byte, error) {
-				if msgp.NextType(b) == msgp.BoolType {
-					switch on := b[0] == 0xc3; string(key) {
-					case "volatile":
-						m.Flags.Volatile = on
-					case "compress":
-						m.Flags.Uncompressed = !on
-					}
-				}
+				readFlag(string(key), b, m)
 				return skip(b)
 			})
 		default:
@@ -252,6 +289,27 @@ func readOptions(b []byte, m *adapter.Message) ([]byte, error) {
 		}
 		return rest, err
 	})
+}
+
+// readFlag takes note of a flag; one of an unknown name or type means nothing.
+func readFlag(key string, b []byte, m *adapter.Message) {
+	switch msgp.NextType(b) {
+	case msgp.BoolType:
+		switch on := b[0] == 0xc3; key {
+		case "volatile":
+			m.Flags.Volatile = on
+		case "compress":
+			m.Flags.Uncompressed = !on
+		}
+	case msgp.IntType, msgp.UintType:
+		if ms, _, err := msgp.ReadInt64Bytes(b); err == nil && key == "timeout" {
+			m.Timeout = milliseconds(float64(ms))
+		}
+	case msgp.Float64Type:
+		if ms, _, err := msgp.ReadFloat64Bytes(b); err == nil && key == "timeout" {
+			m.Timeout = milliseconds(ms)
+		}
+	}
 }
 
 // readExtra reads the fourth element. One that is not ours is left alone.
