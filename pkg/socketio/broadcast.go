@@ -86,9 +86,7 @@ func (b Broadcast) emit(ctx context.Context, event string, args []any) error {
 	}
 	now := time.Now()
 	if r := b.nsp.recovery; r != nil {
-		listening, err := r.broadcast(b, p, now)
-		b.nsp.tellOutgoing(ctx, listening, event, p.args())
-		return err
+		return r.broadcast(ctx, b, event, p, now)
 	}
 	f, data, err := p.packet(b.nsp, parser.Event, 0, false)
 	if err != nil {

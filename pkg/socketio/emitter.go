@@ -76,6 +76,13 @@ func (e SocketEmitter) emit(ctx context.Context, event string, args []any) error
 	if s.state.Load() == stateDisconnected {
 		return ErrDisconnected
 	}
+	if r := s.nsp.recovery; r != nil {
+		if err := r.send(ctx, s, event, p, e); err != nil {
+			return err
+		}
+		s.nsp.count.emits.Add(1)
+		return nil
+	}
 	if err := e.send(ctx, p); err != nil {
 		return err
 	}
@@ -86,9 +93,6 @@ func (e SocketEmitter) emit(ctx context.Context, event string, args []any) error
 
 func (e SocketEmitter) send(ctx context.Context, p *payload) error {
 	s := e.socket
-	if r := s.nsp.recovery; r != nil {
-		return sendError(r.send(s, p, e))
-	}
 	f, err := e.frame(p)
 	switch {
 	case err != nil:

@@ -53,7 +53,11 @@ func newNamespace(server *Server, name string, parent *ParentNamespace) (*Namesp
 		n.recovery = newRecovery(n, *r)
 	}
 	var err error
-	n.link, err = server.options.Adapter.Join(context.Background(), name, local{n})
+	var to adapter.Local = local{n}
+	if n.recovery != nil && n.recovery.keeper != nil {
+		to = recorder{local{n}, n.recovery}
+	}
+	n.link, err = server.options.Adapter.Join(context.Background(), name, to)
 	if err != nil {
 		n.link = brokenLink{err}
 		return n, fmt.Errorf("socketio: namespace %q: %w", name, err)
@@ -142,7 +146,7 @@ func (s *Socket) run() {
 // admit runs the middlewares and lets the socket into the namespace.
 func (n *Namespace) admit(ctx context.Context, s *Socket) {
 	var old *session
-	var from uint64
+	var from adapter.Offset
 	if n.recovery != nil {
 		old, from = n.recovery.begin(ctx, s)
 	}
@@ -158,7 +162,7 @@ func (n *Namespace) admit(ctx context.Context, s *Socket) {
 	}
 	if n.recovery != nil {
 		if err := n.recovery.enter(ctx, s, old, from); err != nil {
-			n.recovery.giveBack(s, old)
+			n.recovery.turnAway(s, old, err)
 			s.conn.session.Close(engineio.ForcedClose, err)
 			return
 		}

@@ -85,8 +85,8 @@ type Options struct {
 	MaxAttachments int
 	// AllowEIO3 serves clients of Socket.IO 2, which speak Engine.IO protocol 3. Default no.
 	AllowEIO3 bool
-	// Recovery keeps sessions over short interruptions. Only adapters without other nodes can do that today; others are
-	// an error of NewServer. Default none.
+	// Recovery keeps sessions over short interruptions. An adapter with other nodes must be an adapter.Keeper, as that of
+	// redisadapter.NewStreams; others are an error of NewServer. Default none.
 	Recovery *Recovery
 	// CleanupEmptyChildNamespaces removes a child of a ParentNamespace when its last socket has left. Default no.
 	CleanupEmptyChildNamespaces bool

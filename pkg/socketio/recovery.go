@@ -1,22 +1,19 @@
 package socketio
 
 import (
-	"container/list"
+	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"example.com/chorus/internal/engineio"
 	"example.com/chorus/internal/frame"
+	"example.com/chorus/pkg/adapter"
 	"example.com/chorus/pkg/socketio/parser"
 )
 
@@ -25,17 +22,26 @@ import (
 // and gets what it missed before its CONNECT is answered; Socket.Recovered tells.
 //
 // Sessions end for good when the client or the server disconnects on purpose. A session is given back once.
+//
+// On a node that is alone everything is kept in memory. With an adapter that is an adapter.Keeper a client may come back
+// to any node: sessions and events are kept by the broker. Then the values of Socket.Set are written as JSON, binary
+// values included, and those of a recovered socket are what encoding/json makes of them: a struct comes back as a
+// map[string]any, a number as a float64. Every event goes out and comes back before it is delivered, also to the clients
+// of this node, so that all nodes have the same order; while the broker is away clients of this node get it without
+// that, after a moment of patience, and it cannot be recovered unless the broker takes it later.
 type Recovery struct {
 	// Window is how long sessions and events are kept. Default 2 minutes.
 	Window time.Duration
 	// RunMiddlewares runs the middlewares for recovered clients too. By default whoever presents the private session
 	// id is let in without them, as in Node.
 	RunMiddlewares bool
-	// MaxMessages and MaxBytes bound the kept events of a namespace. A client that missed more than what is kept
-	// starts a fresh session. Default 10 000 and 16 MiB.
+	// MaxMessages and MaxBytes bound the events of a namespace that are kept in memory. A client that missed more than
+	// what is kept starts a fresh session; with a Keeper older events are read from the broker, which has its own
+	// limit. Default 10 000 and 16 MiB.
 	MaxMessages int
 	MaxBytes    int
-	// MaxSessions bounds the kept sessions of a namespace; the oldest expire first. Default 100 000.
+	// MaxSessions bounds the sessions of a namespace that are kept in memory; the oldest expire first. A Keeper has no
+	// such limit. Default 100 000.
 	MaxSessions int
 }
 
@@ -79,67 +85,57 @@ const takeover = 2 * time.Second
 var (
 	errTakeover   = errors.New("the client came back on another connection")
 	errMissedMore = errors.New("the client missed more than what is kept")
+	errLate       = errors.New("this node is behind what the client has")
 )
 
-// recovery is the memory of one namespace. Every event of the namespace goes through its lock, so that the order of
-// offsets is the order of delivery: a client that has one offset has everything before it.
+// recovery is what a namespace keeps. Every event of the namespace goes through its lock, so that the order of offsets
+// is the order of delivery: a client that has one offset has everything before it.
 type recovery struct {
-	nsp   *Namespace
-	opts  Recovery
-	epoch string // in every offset: those of an earlier process are unknown
+	nsp    *Namespace
+	opts   Recovery
+	keeper adapter.Keeper // nil: everything is kept here
 
 	mu       sync.Mutex
-	last     uint64 // offset of the newest event
-	log      []kept // events from oldest to newest
-	bytes    int    // of log
-	sessions map[string]*session
-	expiring list.List                // of *session, in the order of their end; those that were taken keep their place until entry
+	history  history
+	moved    chan struct{} // closed when there is a newer event; nil while nobody waits for one
+	sessions keptSessions
 	live     map[string]*Socket       // that have a session, or are about to
 	awaited  map[string]chan struct{} // closed when the session of a live socket is kept
-	timer    *time.Timer
-	counts   map[string]uint64 // attempts by result
-}
-
-type kept struct {
-	offset uint64
-	at     time.Time
-	frame  *frame.Frame
-	rooms  []string
-	except []string
-}
-
-type session struct {
-	pid, sid string
-	rooms    []string
-	data     map[string]any
-	expires  time.Time
-	place    *list.Element // in expiring
-	taken    bool          // by a client that is not in the namespace yet
+	counts   map[string]uint64        // attempts by result
 }
 
 func newRecovery(n *Namespace, o Recovery) *recovery {
-	var b [6]byte
-	_, _ = rand.Read(b[:]) // never fails, by its documentation
-	return &recovery{
-		nsp: n, opts: o, epoch: base64.RawURLEncoding.EncodeToString(b[:]),
-		sessions: make(map[string]*session), live: make(map[string]*Socket),
+	r := &recovery{
+		nsp: n, opts: o, sessions: keptSessions{max: o.MaxSessions, byPID: make(map[string]*session)}, live: make(map[string]*Socket),
 		awaited: make(map[string]chan struct{}), counts: make(map[string]uint64),
+		history: history{window: o.Window, maxMessages: o.MaxMessages, maxBytes: o.MaxBytes},
 	}
+	r.keeper, _ = n.server.options.Adapter.(adapter.Keeper)
+	if r.keeper == nil { // offsets of an earlier process are before this one
+		r.history.begin(adapter.Offset{Major: uint64(time.Now().UnixMicro())})
+	}
+	return r
 }
 
-func (r *recovery) offset(n uint64) string { return r.epoch + "." + strconv.FormatUint(n, 36) }
-
-func (r *recovery) parse(offset string) (uint64, bool) {
-	epoch, number, _ := strings.Cut(offset, ".")
-	n, err := strconv.ParseUint(number, 36, 64)
-	return n, err == nil && epoch == r.epoch && n <= r.last
+// broadcast delivers an event and keeps it, or sends it to where it is kept, which brings it back to Record.
+func (r *recovery) broadcast(ctx context.Context, b Broadcast, event string, p *payload, now time.Time) error {
+	if r.keeper != nil {
+		m := b.message(bytes.Clone(p.json), p.attachments, now)
+		if b.local {
+			r.Record(adapter.Record{Message: m, Own: true})
+			return nil
+		}
+		return r.nsp.link.Publish(ctx, m)
+	}
+	listening, err := r.keepBroadcast(b, p, now)
+	r.nsp.tellOutgoing(ctx, listening, event, p.args())
+	return err
 }
 
-// broadcast delivers and keeps an event.
-func (r *recovery) broadcast(b Broadcast, p *payload, now time.Time) ([]*Socket, error) {
+func (r *recovery) keepBroadcast(b Broadcast, p *payload, now time.Time) ([]*Socket, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f, err := r.stamped(p, b.volatile)
+	f, at, err := r.nextLocked(p, b.volatile)
 	if err != nil {
 		return nil, err
 	}
@@ -149,114 +145,125 @@ func (r *recovery) broadcast(b Broadcast, p *payload, now time.Time) ([]*Socket,
 		if b.from != nil {
 			except = append(slices.Clip(except), b.from.id)
 		}
-		r.keepLocked(kept{at: now, frame: d.frame, rooms: b.rooms, except: except})
+		r.history.add(kept{offset: at, at: now, size: f.Size(), frame: d.frame, rooms: b.rooms, except: except})
 	}
 	return r.nsp.deliver(d), nil
 }
 
-// send delivers and keeps an event for one socket.
-func (r *recovery) send(s *Socket, p *payload, e SocketEmitter) error {
+// send is broadcast to one socket. One that is not in the namespace yet is no room.
+func (r *recovery) send(ctx context.Context, s *Socket, event string, p *payload, e SocketEmitter) error {
+	if r.keeper == nil || !s.Connected() {
+		if err := r.keepSend(s, p, e); err != nil {
+			return err
+		}
+		s.tellOutgoing(ctx, event, p.args())
+		return nil
+	}
+	to := Broadcast{nsp: r.nsp, rooms: []string{s.id}, volatile: e.volatile, uncompressed: e.uncompressed}
+	return r.broadcast(ctx, to, event, p, time.Now())
+}
+
+func (r *recovery) keepSend(s *Socket, p *payload, e SocketEmitter) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f, err := r.stamped(p, e.volatile)
+	volatile := e.volatile || r.keeper != nil
+	f, at, err := r.nextLocked(p, volatile)
 	if err != nil {
 		return err
 	}
 	if e.uncompressed {
 		f = f.Uncompressed()
 	}
-	if !e.volatile {
-		r.keepLocked(kept{at: time.Now(), frame: f, rooms: []string{s.id}})
+	if !volatile {
+		r.history.add(kept{offset: at, at: time.Now(), size: f.Size(), frame: f, rooms: []string{s.id}})
 	}
-	return s.conn.session.Send(f, e.volatile)
+	return sendError(s.conn.session.Send(f, e.volatile))
 }
 
-// stamped makes the frame of an event with its offset as last argument. A volatile event has that of the event
-// before it: clients take any last string for an offset, and its own string would make their next recovery fail.
-func (r *recovery) stamped(p *payload, volatile bool) (*frame.Frame, error) {
-	n := r.last
+// nextLocked makes the frame of an event of this node. A volatile event has the offset of the event before it: clients
+// take any last string for an offset, and its own string would make their next recovery fail.
+func (r *recovery) nextLocked(p *payload, volatile bool) (*frame.Frame, adapter.Offset, error) {
+	at := r.history.last
 	if !volatile {
-		n++
+		at = at.Next()
 	}
-	plain := len(p.json)
-	p.json = append(p.json[:plain-1], ',')
-	p.json = parser.AppendString(p.json, r.offset(n))
-	p.json = append(p.json, ']')
+	f, err := r.stamped(p, at)
+	return f, at, err
+}
+
+// stamped makes the frame of an event with its offset as last argument.
+func (r *recovery) stamped(p *payload, at adapter.Offset) (*frame.Frame, error) {
+	if !at.IsZero() { // before the first one is known there is nothing to go back to
+		p.json = append(p.json[:len(p.json)-1], ',', '"')
+		p.json = append(p.json, at.String()...)
+		p.json = append(p.json, '"', ']')
+	}
 	f, _, err := p.packet(r.nsp, parser.Event, 0, false)
 	return f, err
 }
 
-func (r *recovery) keepLocked(k kept) {
-	r.last++
-	k.offset = r.last
-	r.log = append(r.log, k)
-	r.bytes += k.frame.Size()
-	oldest := k.at.Add(-r.opts.Window)
-	drop := 0
-	for len(r.log)-drop > r.opts.MaxMessages || r.bytes > r.opts.MaxBytes || r.log[drop].at.Before(oldest) {
-		r.bytes -= r.log[drop].frame.Size()
-		r.log[drop] = kept{}
-		if drop++; drop == len(r.log) {
-			break
-		}
-	}
-	r.log = r.log[drop:]
-}
-
 // begin gives a new socket a private id, or those of the session that its client wants back. It returns the offset
 // from which on the client misses events.
-func (r *recovery) begin(ctx context.Context, s *Socket) (old *session, from uint64) {
+func (r *recovery) begin(ctx context.Context, s *Socket) (old *session, from adapter.Offset) {
 	var want struct{ PID, Offset *string }
 	if json.Unmarshal(s.auth, &want) == nil && want.PID != nil && want.Offset != nil {
 		old, from = r.take(ctx, s, *want.PID, *want.Offset)
 	}
 	if old == nil {
 		s.pid = newID()
-		return nil, 0
+		return nil, adapter.Offset{}
 	}
 	s.id, s.pid, s.data, s.recovered = old.sid, old.pid, maps.Clone(old.data), true
 	return old, from
 }
 
-// take gives a session to a socket that connects. A live one is ended first: its client is here.
-func (r *recovery) take(ctx context.Context, s *Socket, pid, offset string) (*session, uint64) {
+// take gives a session to a socket that connects, if what its client missed is kept. A live one is ended first: its
+// client is here.
+func (r *recovery) take(ctx context.Context, s *Socket, pid, offset string) (*session, adapter.Offset) {
+	r.endLive(ctx, pid)
+	from, valid := adapter.ParseOffset(offset)
+	if r.keeper != nil {
+		return r.takeKept(ctx, s, pid, from, valid)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if earlier := r.live[pid]; earlier != nil {
-		ended := r.awaited[pid]
-		if ended == nil {
-			ended = make(chan struct{})
-			r.awaited[pid] = ended
-		}
-		r.mu.Unlock()
-		earlier.conn.session.Close(engineio.ForcedClose, errTakeover)
-		limit := time.NewTimer(takeover)
-		select {
-		case <-ended:
-		case <-limit.C:
-		case <-ctx.Done():
-		}
-		limit.Stop()
-		r.mu.Lock()
-	}
-	old := r.sessions[pid]
-	if old == nil {
-		r.counts["unknown"]++
-		return nil, 0
-	}
-	from, known := r.parse(offset)
+	old := r.sessions.byPID[pid]
 	switch { // the client starts anew; its session expires in time
-	case !known:
+	case old == nil:
+		r.counts["unknown"]++
+	case !valid || from.Major != r.history.last.Major || from.Compare(r.history.last) > 0:
 		r.counts["no_offset"]++
-		return nil, 0
-	case from < r.oldestLocked():
+	case from.Compare(r.history.since) < 0:
 		r.counts["too_many"]++
-		return nil, 0
+	default:
+		r.sessions.take(old)
+		r.live[pid] = s
+		return old, from
 	}
-	delete(r.sessions, pid)
-	old.taken = true
-	r.live[pid] = s
-	return old, from
+	return nil, adapter.Offset{}
+}
+
+// endLive ends the connection of a client that is here on another one, and waits until its session is kept.
+func (r *recovery) endLive(ctx context.Context, pid string) {
+	r.mu.Lock()
+	earlier := r.live[pid]
+	ended := r.awaited[pid]
+	if earlier != nil && ended == nil {
+		ended = make(chan struct{})
+		r.awaited[pid] = ended
+	}
+	r.mu.Unlock()
+	if earlier == nil {
+		return
+	}
+	earlier.conn.session.Close(engineio.ForcedClose, errTakeover)
+	limit := time.NewTimer(takeover)
+	defer limit.Stop()
+	select {
+	case <-ended:
+	case <-limit.C:
+	case <-ctx.Done():
+	}
 }
 
 // giveBack keeps a taken session on, whose client did not get into the namespace: it may try again until the session
@@ -265,13 +272,28 @@ func (r *recovery) giveBack(s *Socket, old *session) {
 	if old == nil {
 		return
 	}
+	if r.keeper != nil {
+		r.save(old)
+	}
 	r.mu.Lock()
-	old.taken = false
-	r.sessions[old.pid] = old
+	if r.keeper == nil {
+		r.sessions.giveBack(old)
+	}
 	r.endedLocked(s)
 	expired := r.sweepLocked()
 	r.mu.Unlock()
 	r.report(expired)
+}
+
+// turnAway gives a session back whose client did not get in because of err, unless it would be the same the next time.
+func (r *recovery) turnAway(s *Socket, old *session, err error) {
+	if old == nil || r.keeper == nil || !hopeless(err) {
+		r.giveBack(s, old)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.endedLocked(s)
 }
 
 // endedLocked notes that a socket has its session no more, and tells who waits for that.
@@ -285,35 +307,49 @@ func (r *recovery) endedLocked(s *Socket) {
 	}
 }
 
-// oldestLocked is the oldest offset after which nothing was dropped.
-func (r *recovery) oldestLocked() uint64 { return r.last - uint64(len(r.log)) }
-
 // enter makes a socket a member of the namespace, after its client got what it missed. The client's outbox bounds how
 // fast; what is emitted meanwhile is missed too, until there is nothing left in the moment of the entry.
-func (r *recovery) enter(ctx context.Context, s *Socket, old *session, from uint64) error {
+func (r *recovery) enter(ctx context.Context, s *Socket, old *session, from adapter.Offset) error {
+	if old == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.enterLocked(s, nil)
+	}
+	return r.catchUp(ctx, s, old, from)
+}
+
+// catchUp sends what is missed and enters the socket.
+func (r *recovery) catchUp(ctx context.Context, s *Socket, old *session, from adapter.Offset) error {
+	if r.keeper != nil {
+		var err error
+		if from, err = r.catchUpKept(ctx, s, old, from); err != nil {
+			return err
+		}
+	}
 	for {
 		r.mu.Lock()
-		var missed []kept
-		if old != nil {
-			if from < r.oldestLocked() { // dropped while the client was slow to take the rest
-				r.counts["too_many"]++
-				r.mu.Unlock()
-				return errMissedMore
-			}
-			missed = r.missedLocked(old, from)
-			from = r.last
+		if from.Compare(r.history.since) < 0 { // dropped while the client was slow to take the rest
+			r.counts["too_many"]++
+			r.mu.Unlock()
+			return errMissedMore
 		}
+		missed := r.missedLocked(old, from)
+		from = r.history.last
 		if len(missed) == 0 {
 			break
 		}
 		r.mu.Unlock()
-		for _, k := range missed {
-			if err := s.conn.session.SendWait(ctx, k.frame); err != nil {
+		for _, f := range missed {
+			if err := s.conn.session.SendWait(ctx, f); err != nil {
 				return err
 			}
 		}
 	}
 	defer r.mu.Unlock()
+	return r.enterLocked(s, old)
+}
+
+func (r *recovery) enterLocked(s *Socket, old *session) error {
 	if old != nil {
 		for _, room := range old.rooms {
 			_, _ = s.join(room) // it can only fail when the connection ended
@@ -325,16 +361,25 @@ func (r *recovery) enter(ctx context.Context, s *Socket, old *session, from uint
 	r.live[s.pid] = s
 	if old != nil {
 		r.counts["ok"]++
-		r.expiring.Remove(old.place)
+		r.sessions.done(old)
 	}
 	return nil
 }
 
-func (r *recovery) missedLocked(old *session, from uint64) (missed []kept) {
-	mine := func(room string) bool { return room == old.sid || slices.Contains(old.rooms, room) }
-	for _, k := range r.log[from-r.oldestLocked():] {
-		if (len(k.rooms) == 0 || slices.ContainsFunc(k.rooms, mine)) && !slices.ContainsFunc(k.except, mine) {
-			missed = append(missed, k)
+// missedLocked returns the frames of what a session missed.
+func (r *recovery) missedLocked(old *session, from adapter.Offset) (missed []*frame.Frame) {
+	events := r.history.after(from)
+	for i := range events {
+		k := &events[i]
+		if !old.mine(k.rooms, k.except) {
+			continue
+		}
+		if k.frame == nil && k.message != nil {
+			k.frame = r.frameOf(k.message, k.offset)
+			k.message = nil
+		}
+		if k.frame != nil {
+			missed = append(missed, k.frame)
 		}
 	}
 	return missed
@@ -342,14 +387,19 @@ func (r *recovery) missedLocked(old *session, from uint64) (missed []kept) {
 
 // leave keeps the session of a socket that left with the given rooms, if its client may come back.
 func (r *recovery) leave(s *Socket, rooms []string, reason Reason) {
-	r.mu.Lock()
+	var left *session
 	if recoverable(reason) {
 		s.mu.Lock()
 		data := maps.Clone(s.data)
 		s.mu.Unlock()
-		kept := &session{pid: s.pid, sid: s.id, rooms: rooms, data: data, expires: time.Now().Add(r.opts.Window)}
-		kept.place = r.expiring.PushBack(kept)
-		r.sessions[s.pid] = kept
+		left = &session{pid: s.pid, sid: s.id, rooms: rooms, data: data, expires: time.Now().Add(r.opts.Window)}
+		if r.keeper != nil {
+			r.save(left)
+		}
+	}
+	r.mu.Lock()
+	if left != nil && r.keeper == nil {
+		r.sessions.add(left)
 	}
 	r.endedLocked(s)
 	expired := r.sweepLocked()
@@ -365,25 +415,10 @@ func recoverable(reason Reason) bool {
 	return true
 }
 
-// sweepLocked forgets what expired, and sets the timer to the next end.
-func (r *recovery) sweepLocked() (expired []*session) {
-	now := time.Now()
-	r.stopLocked()
-	var next *list.Element
-	for e := r.expiring.Front(); e != nil; e = next {
-		next = e.Next()
-		oldest := e.Value.(*session)
-		switch due := oldest.expires.Sub(now); {
-		case oldest.taken:
-			continue
-		case due > 0 && len(r.sessions) <= r.opts.MaxSessions:
-			r.timer = time.AfterFunc(due, r.sweep)
-			return expired
-		}
-		r.expiring.Remove(e)
-		delete(r.sessions, oldest.pid)
-		expired = append(expired, oldest)
-		r.counts["expired"]++
+func (r *recovery) sweepLocked() []*session {
+	expired := r.sessions.sweep(r.sweep)
+	if len(expired) > 0 {
+		r.counts["expired"] += uint64(len(expired))
 	}
 	return expired
 }
@@ -391,60 +426,29 @@ func (r *recovery) sweepLocked() (expired []*session) {
 // sweep runs when a session is due, and drops events that are too old with it.
 func (r *recovery) sweep() {
 	r.mu.Lock()
-	oldest := time.Now().Add(-r.opts.Window)
-	i := 0
-	for ; i < len(r.log) && r.log[i].at.Before(oldest); i++ {
-		r.bytes -= r.log[i].frame.Size()
-	}
-	r.log = slices.Clone(r.log[i:])
+	r.history.expire(time.Now())
 	expired := r.sweepLocked()
 	r.mu.Unlock()
 	r.report(expired)
 	r.nsp.tidy()
 }
 
-func (r *recovery) report(expired []*session) {
-	handlers := r.nsp.routes().expired
-	if len(handlers) == 0 || len(expired) == 0 {
-		return
-	}
-	r.nsp.server.workers.start(func() {
-		for _, e := range expired {
-			for _, h := range handlers {
-				err := guard(func() error {
-					h(context.Background(), ExpiredSession{ID: e.sid, Rooms: e.rooms, Data: e.data})
-					return nil
-				})
-				if err != nil {
-					r.nsp.server.options.Logger.Error("session handler panicked", "namespace", r.nsp.name, "error", err)
-				}
-			}
-		}
-	})
-}
-
 func (r *recovery) stop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.stopLocked()
+	r.sessions.stop()
 }
 
-func (r *recovery) stopLocked() {
-	if r.timer != nil {
-		r.timer.Stop()
-	}
-}
-
-// empty reports whether no session waits for its client.
+// empty reports whether no session waits here for its client.
 func (r *recovery) empty() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.sessions) == 0
+	return len(r.sessions.byPID) == 0
 }
 
-// stats returns the attempts by result and the sessions that are kept.
+// stats returns the attempts by result and the sessions that are kept here.
 func (r *recovery) stats() (counts map[string]uint64, sessions int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return maps.Clone(r.counts), int64(len(r.sessions))
+	return maps.Clone(r.counts), int64(len(r.sessions.byPID))
 }

@@ -62,7 +62,7 @@ func NewServer(o *Options) (*Server, error) {
 	if lone, ok := options.Adapter.(adapter.Lone); ok {
 		s.alone = lone.Lone()
 	}
-	if options.Recovery != nil && !s.alone {
+	if _, keeper := options.Adapter.(adapter.Keeper); options.Recovery != nil && !s.alone && !keeper {
 		return nil, errors.New("socketio: Options.Recovery: the adapter cannot keep sessions for other nodes")
 	}
 	s.complaints.often = rate.Sometimes{First: 5, Interval: time.Second}

@@ -56,8 +56,10 @@ type NamespaceStats struct {
 	Recipients     map[string]uint64 // by origin: receivers of all broadcasts
 	RoomJoins      uint64
 	RoomLeaves     uint64
-	Recoveries     map[string]uint64 // attempts by result: ok, unknown, no_offset, too_many; sessions: expired
-	Sessions       int64             // kept for clients that may come back
+	// Recoveries: attempts by result: ok, unknown, no_offset, too_many, and with a Keeper unavailable, late; sessions:
+	// expired, and with a Keeper unsaved.
+	Recoveries map[string]uint64
+	Sessions   int64 // kept for clients that may come back
 }
 
 // BroadcastKey tells broadcasts apart.

@@ -19,7 +19,7 @@ var (
 	rejections      = []string{"unknown_sid", "wrong_node", "bad_method", "too_large", "overlap"}
 	upgrades        = []string{"ok", "timeout", "probe_failed", "closed"}
 	connects        = []string{"ok", "middleware", "timeout", "unknown_namespace"}
-	recoveryResults = []string{"ok", "expired", "unknown", "too_many", "no_offset"}
+	recoveryResults = []string{"ok", "expired", "unknown", "too_many", "no_offset", "unavailable", "late", "unsaved"}
 	scopes          = []string{"all", "rooms", "except"}
 	drops           = []string{"volatile", "queue_full", "closed", "too_large"}
 	roles           = []string{"publish", "subscribe"}

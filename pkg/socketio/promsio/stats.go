@@ -43,7 +43,7 @@ var (
 	eventsSent        = describe("events_sent_total", "Events that this node emitted: to one socket, as a broadcast, or as an acknowledgement.", "namespace", "kind")
 	broadcasts        = describe("broadcasts_total", "Broadcasts delivered on this node, by the node they come from.", "namespace", "origin", "scope")
 
-	recoveries       = describe("recoveries_total", "Attempts to recover a session; expired counts sessions that no client came back to.", "result")
+	recoveries       = describe("recoveries_total", "Attempts to recover a session; expired counts sessions that no client came back to, unsaved those that the adapter could not keep.", "result")
 	recoverySessions = describe("recovery_sessions", "Sessions that are kept for clients that may come back.")
 	violations       = describe("protocol_violations_total", "Connections closed because their client broke the Socket.IO protocol.")
 
