@@ -34,11 +34,12 @@ const (
 // a and everything below it, unless a longer key fits.
 var allowed = map[string][]string{
 	"cmd/node":                 {"internal/node"},
-	"internal/node":            {"pkg/socketio", "pkg/socketio/promsio", "pkg/adapter", "pkg/adapter/redisadapter", "web", goRedis, prometheus, kong, humanize, miniredis},
+	"internal/node":            {"pkg/socketio", "pkg/socketio/promsio", "pkg/socketio/forward", "pkg/adapter", "pkg/adapter/redisadapter", "web", goRedis, prometheus, kong, humanize, miniredis},
 	"pkg/socketio":             {"pkg/adapter", "pkg/socketio/parser", "internal/engineio", "internal/outbox", "internal/frame", "internal/rooms", timeRate, rsCORS},
 	"pkg/socketio/parser":      {msgp},
 	"pkg/socketio/siotest":     {"pkg/socketio", "pkg/socketio/parser"},
-	"pkg/socketio/promsio":     {"pkg/socketio", "pkg/adapter", prometheus},
+	"pkg/socketio/promsio":     {"pkg/socketio", "pkg/socketio/forward", "pkg/adapter", prometheus},
+	"pkg/socketio/forward":     {"pkg/adapter", timeRate},
 	"pkg/adapter":              {"pkg/socketio/parser"},
 	"pkg/adapter/adaptertest":  {"pkg/adapter", "internal/cluster"},
 	"pkg/adapter/redisadapter": {"pkg/adapter", "pkg/socketio/parser", "internal/cluster", goRedis, msgp, timeRate},

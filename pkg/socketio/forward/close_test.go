@@ -1,0 +1,94 @@
+package forward_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+func TestCloseEndsRelaysPolitely(t *testing.T) {
+	nodes := newCluster(t, setup{}, "a", "b")
+	idle := join(t, nodes[0], nodes[1]).upgrade()
+	busy := join(t, nodes[0], nodes[1]).upgrade()
+	go func() { // until the connection ends
+		for busy.conn.WriteMessage(websocket.TextMessage, []byte(`42["echo","`+strings.Repeat("x", 100_000)+`"]`)) == nil {
+		}
+	}()
+	busy.read(`42["echo","` + strings.Repeat("x", 100_000) + `"]`)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	closed := make(chan error, 1)
+	go func() { closed <- nodes[1].forward.Close(ctx) }()
+	for _, w := range []*ws{idle, busy} {
+		for { // whatever comes before is whole
+			_ = w.conn.SetReadDeadline(time.Now().Add(patience))
+			_, data, err := w.conn.ReadMessage()
+			if websocket.IsCloseError(err, websocket.CloseNoStatusReceived) {
+				break
+			}
+			if err != nil || !strings.HasPrefix(string(data), `42["echo","`) {
+				t.Fatalf("read %.20q, %v, want messages and then a close frame", data, err)
+			}
+		}
+		w.conn.Close()
+	}
+	if err := <-closed; err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	if n := nodes[1].forward.Stats().Relayed; n != 0 {
+		t.Errorf("%d relays are left", n)
+	}
+}
+
+func TestCloseWaitsForRequests(t *testing.T) {
+	nodes := newCluster(t, setup{}, "a", "b")
+	c := join(t, nodes[0], nodes[1])
+	other := join(t, nodes[0], nodes[1])
+	polled := ask(t, nodes[1], c.sid, http.MethodGet, nil)
+	// The poll is under way once the owner has it; what is emitted then is its answer, and was not lost.
+	closed := make(chan error, 1)
+	until(t, "the poll is there", func() bool { return nodes[1].forward.Active() == 1 })
+	go func() { closed <- nodes[1].forward.Close(context.Background()) }()
+	until(t, "it is closing", nodes[1].forward.Closing)
+
+	nodes[1].members.lose(nodes[0].self().ID) // the adapter closes: no matter
+	refusedUpgrade(t, nodes[1], other.sid)    // stays on polling
+	if status, _ := other.post(`42["echo",1]`); status != http.StatusOK {
+		t.Errorf("POST while closing: %d", status)
+	}
+	select {
+	case err := <-closed:
+		t.Fatalf("Close returned %v before the poll had its answer", err)
+	default:
+	}
+	if err := nodes[0].server.Emit(context.Background(), "late"); err != nil {
+		t.Fatal(err)
+	}
+	if a := <-polled; a.status != http.StatusOK || a.body != `42["late"]` {
+		t.Errorf("poll: %d %s %v", a.status, a.body, a.err)
+	}
+	if err := <-closed; err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	(<-ask(t, nodes[1], c.sid, http.MethodGet, nil)).isUnknown(t, time.Second, time.Now())
+}
+
+func TestCloseCutsWhenTimeIsUp(t *testing.T) {
+	nodes := newCluster(t, setup{}, "a", "b")
+	polled := ask(t, nodes[1], join(t, nodes[0], nodes[1]).sid, http.MethodGet, nil)
+	until(t, "the poll is there", func() bool { return nodes[1].forward.Active() == 1 })
+	w := join(t, nodes[0], nodes[1]).upgrade()
+	enough := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(enough)
+	if err := nodes[1].forward.Close(ctx); !errors.Is(err, enough) {
+		t.Errorf("Close: %v, want the cause", err)
+	}
+	(<-polled).isUnknown(t, time.Second, time.Now())
+	_ = w.fails()
+}
