@@ -201,7 +201,7 @@ func (f *responseFields) resolve(kind adapter.Kind) (r *adapter.Response, ack bo
 	r = new(adapter.Response)
 	switch {
 	case kind == adapter.Fetch && f.hasList:
-		r.Sockets, err = readSockets(f.sockets)
+		r.Sockets, err = describedSockets(f.sockets)
 		return r, false, err
 	case kind == adapter.Count && f.hasCount:
 		r.Count = f.count
@@ -231,7 +231,7 @@ type jsonSocket struct {
 	Data      json.RawMessage `json:"data"`
 }
 
-func readSockets(list []json.RawMessage) ([]adapter.Socket, error) {
+func describedSockets(list []json.RawMessage) ([]adapter.Socket, error) {
 	sockets := make([]adapter.Socket, len(list))
 	for i, raw := range list {
 		var s jsonSocket
