@@ -27,7 +27,7 @@ type connection struct {
 
 	// Of the reader, which never runs twice at once: the decoder of a format other than the default one, and a packet
 	// of the default one whose attachments have not all come.
-	decoder parser.Decoder
+	decoder *decoder
 	partial *[]byte
 	packet  parser.Packet
 
@@ -51,8 +51,8 @@ var (
 
 func newConnection(server *Server, session *engineio.Session) *connection {
 	c := &connection{server: server, session: session}
-	if other := server.options.Parser; other != nil {
-		c.decoder = other.NewDecoder()
+	if server.format != nil {
+		c.decoder = server.format.newDecoder()
 	}
 	c.mu.Lock()
 	c.timer = time.AfterFunc(server.options.ConnectTimeout, func() {
@@ -86,11 +86,7 @@ func (c *connection) Message(binary bool, data []byte) bool {
 func (c *connection) message(binary bool, data []byte) (ok bool, err error) {
 	switch {
 	case c.decoder != nil:
-		p, err := c.decoder.Add(parser.Chunk{Binary: binary, Data: data})
-		if p == nil || err != nil {
-			return true, err
-		}
-		return c.dispatch(*p)
+		return c.decoder.add(parser.Chunk{Binary: binary, Data: data}, c.dispatch)
 	case binary:
 		if c.partial == nil {
 			return true, parser.ErrBinary
@@ -316,7 +312,11 @@ func (c *connection) dismissed(s *Socket) {
 
 // refuse sends a CONNECT_ERROR; the connection stays open.
 func (c *connection) refuse(nsp string, err error) {
-	c.control(control(c.server, parser.ConnectError, nsp, connectErrorJSON(err, c.session.Protocol())))
+	text, failed := connectErrorJSON(err, c.session.Protocol())
+	if failed != nil {
+		c.server.report("ConnectError.Data", failed)
+	}
+	c.control(control(c.server, parser.ConnectError, nsp, text))
 }
 
 // control sends a packet of the protocol itself. Unlike a broadcast it must not be dropped: a client that has no room
@@ -341,9 +341,15 @@ func (c *connection) remove(s *Socket) {
 	c.sockets = slices.DeleteFunc(c.sockets, func(o *Socket) bool { return o == s })
 }
 
-// violation ends a connection that broke the protocol (section "Disconnection").
+// violation ends a connection that broke the protocol (section "Disconnection"), or whose decoder broke down.
 func (c *connection) violation(err error) {
-	c.server.count.violations.Add(1)
+	var told error = &ProtocolError{err}
+	_, panicked := errors.AsType[*PanicError](err)
+	if panicked {
+		told = fmt.Errorf("socketio: decoder of Options.Parser: %w", err)
+	} else {
+		c.server.count.violations.Add(1)
+	}
 	// Node tells these apart for packets that can be read but are out of place.
 	late := !c.session.Ready() && (errors.Is(err, errNotJoined) || errors.Is(err, errTwice) || errors.Is(err, errNotOurs))
 	c.mu.Lock()
@@ -351,7 +357,10 @@ func (c *connection) violation(err error) {
 	sockets := slices.Clone(c.sockets)
 	c.mu.Unlock()
 	for _, s := range sockets {
-		s.inbox.push(item{kind: itemError, err: &ProtocolError{err}}, &c.server.workers, s.run)
+		s.inbox.push(item{kind: itemError, err: told}, &c.server.workers, s.run)
+	}
+	if panicked && len(sockets) == 0 {
+		c.server.report("Decoder.Add", err)
 	}
 	c.session.Close(engineio.ForcedClose, err)
 }
@@ -368,6 +377,9 @@ func (c *connection) Closed(reason engineio.Reason, detail error) {
 	sockets := slices.Clone(c.sockets)
 	c.timer.Stop()
 	c.mu.Unlock()
+	if c.decoder != nil {
+		c.decoder.close()
+	}
 	for _, s := range sockets {
 		s.end(why, detail)
 	}

@@ -119,8 +119,14 @@ func (p *payload) raw(text []byte, attachments [][]byte) error {
 	return err
 }
 
-// any writes a value by encoding/json, but []byte at any depth as a binary attachment.
+// any is marshal for values whose MarshalJSON may panic: that must not end a process that emits in a goroutine of its
+// own.
 func (p *payload) any(v any) error {
+	return guard(func() error { return p.marshal(v) })
+}
+
+// marshal writes a value by encoding/json, but []byte at any depth as a binary attachment.
+func (p *payload) marshal(v any) error {
 	start := len(p.json)
 	if rv := reflect.ValueOf(v); holdsBinary(rv.Type()) {
 		x := extractor{token: newToken()}
@@ -186,9 +192,9 @@ func (p *payload) packet(n *Namespace, t parser.Type, id uint64, hasID bool) (f 
 	if limit := n.server.options.MaxAttachments; len(p.attachments) > limit {
 		return nil, nil, fmt.Errorf("%w: the limit is %d, these are %d", ErrTooManyAttachments, limit, len(p.attachments))
 	}
-	if other := n.server.options.Parser; other != nil {
+	if other := n.server.format; other != nil {
 		data = bytes.Clone(p.json)
-		f, err = encode(other, parser.Packet{Type: t, Namespace: []byte(n.name), ID: id, HasID: hasID, Data: data, Binary: p.attachments})
+		f, err = other.encode(parser.Packet{Type: t, Namespace: []byte(n.name), ID: id, HasID: hasID, Data: data, Binary: p.attachments})
 		return f, data, err
 	}
 	buf := frame.Begin(len(p.json) + len(n.name) + 24)
@@ -199,27 +205,14 @@ func (p *payload) packet(n *Namespace, t parser.Type, id uint64, hasID bool) (f 
 	return frame.Text(buf, p.attachments...), buf[start:], nil
 }
 
-// encode makes the frame of a packet in another wire format.
-func encode(format parser.Parser, p parser.Packet) (*frame.Frame, error) {
-	chunks, err := format.Encode(p)
-	if err != nil {
-		return nil, err
-	}
-	parts := make([]frame.Part, len(chunks))
-	for i, c := range chunks {
-		parts[i] = frame.Part(c)
-	}
-	return frame.Parts(parts...), nil
-}
-
 // control makes the frame of a packet with the given JSON, which may be empty.
 func control(s *Server, t parser.Type, nsp string, data []byte) *frame.Frame {
-	if other := s.options.Parser; other != nil {
-		f, err := encode(other, parser.Packet{Type: t, Namespace: []byte(nsp), Data: data})
+	if s.format != nil {
+		f, err := s.format.encode(parser.Packet{Type: t, Namespace: []byte(nsp), Data: data})
 		if err == nil {
 			return f
 		}
-		s.options.Logger.Error("packet cannot be written", "type", t.String(), "error", err)
+		s.report("Parser.Encode", fmt.Errorf("%s packet: %w", t, err))
 	}
 	buf := append(frame.Begin(len(data)+len(nsp)+4), '4')
 	return frame.Text(append(parser.AppendHeader(buf, t, 0, nsp, 0, false), data...))

@@ -55,7 +55,8 @@ func (e *MissingAcksError) Error() string {
 // Unwrap returns the cause.
 func (e *MissingAcksError) Unwrap() error { return e.Cause }
 
-// PanicError is what a handler that panicked is reported with.
+// PanicError is what a function of the application that panicked is reported with: a handler or a hook, a parser, the
+// MarshalJSON of a value. The process goes on.
 type PanicError struct {
 	Value any
 	Stack []byte
@@ -65,25 +66,34 @@ type PanicError struct {
 func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
 // connectErrorJSON is the payload of a CONNECT_ERROR packet (protocol section "Connection to a namespace"). Protocol 3
-// has the data alone, or the text.
-func connectErrorJSON(err error, protocol int) []byte {
-	payload := struct {
-		Message string `json:"message"`
-		Data    any    `json:"data,omitempty"`
-	}{Message: err.Error()}
-	if refusal, ok := errors.AsType[*ConnectError](err); ok {
-		payload.Message, payload.Data = refusal.Message, refusal.Data
-	}
-	var value any = payload
-	if protocol == 3 {
-		if value = payload.Data; value == nil {
-			value = payload.Message
+// has the data alone, or the text. failed tells that the data, or even the text, could not be written; the client gets
+// what could.
+func connectErrorJSON(err error, protocol int) (out []byte, failed error) {
+	refusal := ConnectError{Message: "internal server error"}
+	failed = guard(func() error { // Error, Unwrap and MarshalJSON are the application's
+		refusal.Message = err.Error()
+		if r, ok := errors.AsType[*ConnectError](err); ok {
+			refusal = *r
 		}
+		out, err = refusal.json(protocol)
+		return err
+	})
+	if failed != nil {
+		refusal.Data = nil
+		out, _ = refusal.json(protocol) // strings always can
 	}
-	out, err := json.Marshal(value)
-	if err != nil { // Data cannot be written as JSON: the message alone says enough
-		payload.Data = nil
-		out, _ = json.Marshal(payload)
+	return out, failed
+}
+
+func (e *ConnectError) json(protocol int) ([]byte, error) {
+	switch {
+	case protocol != 3:
+		return json.Marshal(struct {
+			Message string `json:"message"`
+			Data    any    `json:"data,omitempty"`
+		}{e.Message, e.Data})
+	case e.Data != nil:
+		return json.Marshal(e.Data)
 	}
-	return out
+	return json.Marshal(e.Message)
 }

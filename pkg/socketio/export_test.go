@@ -1,6 +1,12 @@
 package socketio
 
-import "example.com/chorus/pkg/socketio/parser"
+import (
+	"example.com/chorus/pkg/adapter"
+	"example.com/chorus/pkg/socketio/parser"
+)
+
+// GuardTrace is what AddTrace gives to the adapter.
+func GuardTrace(s *Server, t *adapter.Trace) *adapter.Trace { return s.guardTrace(t) }
 
 // EventArgs makes Args of the data of an event.
 func EventArgs(data []byte, attachments ...[]byte) Args {

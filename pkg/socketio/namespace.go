@@ -6,12 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime/debug"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"example.com/chorus/internal/engineio"
 	"example.com/chorus/internal/rooms"
@@ -274,10 +272,11 @@ func (n *Namespace) handleAny(ctx context.Context, s *Socket, r *routes, own lis
 	return err == nil
 }
 
-// failed reports the error of a handler; a panic ends the socket, and failed says so.
+// failed reports the error of a handler; a panic ends the socket, and failed says so. An error in which there is one,
+// such as that of an Emit, is not the handler's.
 func (n *Namespace) failed(s *Socket, rawName []byte, err error) (alive bool) {
 	n.fail(s, fmt.Errorf("socketio: handler of %.64s: %w", rawName, err))
-	if _, panicked := errors.AsType[*PanicError](err); panicked {
+	if _, panicked := err.(*PanicError); panicked {
 		s.leaveByServer(errPanicked)
 		return false
 	}
@@ -356,13 +355,8 @@ func (n *Namespace) fail(s *Socket, err error) {
 
 // log reports errors that nobody asked for. Clients can cause any number of them, so only some are logged.
 func (n *Namespace) log(s *Socket, err error) {
-	l := &n.server.complaints
-	l.held.Add(1)
-	l.often.Do(func() {
-		log := n.server.options.Logger.With("namespace", n.name, "socket", s.id, "error", err)
-		if more := l.held.Swap(0) - 1; more > 0 {
-			log = log.With("others", more)
-		}
+	n.server.complaints.log(n.server.options.Logger, func(log *slog.Logger) {
+		log = log.With("namespace", n.name, "socket", s.id, "error", err)
 		if p, ok := errors.AsType[*PanicError](err); ok {
 			log.Error("handler panicked", "stack", string(p.Stack))
 			return
@@ -373,20 +367,4 @@ func (n *Namespace) log(s *Socket, err error) {
 		}
 		log.Warn("handler failed")
 	})
-}
-
-// complaints limits the log to some lines per second, and counts those that were held back.
-type complaints struct {
-	often rate.Sometimes
-	held  atomic.Int64
-}
-
-// guard turns a panic into a PanicError.
-func guard(f func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &PanicError{Value: v, Stack: debug.Stack()}
-		}
-	}()
-	return f()
 }

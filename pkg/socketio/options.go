@@ -30,7 +30,8 @@ const (
 )
 
 // Options of a Server. nil and the zero value work; a field left zero has the default that its comment ends with.
-// Names and defaults are those of the Node server where it has the option.
+// Names and defaults are those of the Node server where it has the option. A function that panics is logged and
+// counted; if it was to decide about a request, that is refused. Middlewares are ordinary handlers of net/http.
 type Options struct {
 	// Path below which the server answers. Slashes at its ends are added. Default "/socket.io/".
 	Path string

@@ -174,7 +174,7 @@ func (s *Server) parentOf(ctx context.Context, name string, auth json.RawMessage
 			return err
 		})
 		if err != nil {
-			s.options.Logger.Warn("namespace refused", "namespace", name, "error", err)
+			s.report("OfFunc", fmt.Errorf("namespace %.64q: %w", name, err))
 		}
 		if ok && err == nil {
 			return p

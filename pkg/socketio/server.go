@@ -39,6 +39,7 @@ type Server struct {
 
 	alone   bool // no other nodes: the adapter said so
 	handler http.Handler
+	format  *format // nil: the default one
 	limits  parser.Limits
 
 	mu         sync.RWMutex
@@ -66,6 +67,8 @@ func NewServer(o *Options) (*Server, error) {
 		return nil, errors.New("socketio: Options.Recovery: the adapter cannot keep sessions for other nodes")
 	}
 	s.complaints.often = rate.Sometimes{First: 5, Interval: time.Second}
+	s.format = newFormat(options.Parser, s.report)
+	s.guardCORS()
 	s.bundle = newBundle(options.Client)
 	if n := options.MaxHandshakesPerSecond; n > 0 {
 		s.limiter = rate.NewLimiter(rate.Limit(n), n)
@@ -94,9 +97,10 @@ func NewServer(o *Options) (*Server, error) {
 			s.traceSession(transport, Reason(reason), age)
 		}},
 	}
-	options.engineHooks(&engine)
+	s.options.engineHooks(&engine)
+	s.guardHooks(&engine)
 	s.engine = engineio.New(engine)
-	s.handler = options.wrap(http.HandlerFunc(s.serve))
+	s.handler = s.options.wrap(http.HandlerFunc(s.serve))
 	if s.Namespace, _, err = s.newNamespace("/", nil); err != nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel() // there is nothing to wait for
@@ -147,8 +151,7 @@ func (s *Server) announce(n *Namespace) {
 	s.mu.RUnlock()
 	for _, f := range created {
 		if err := guard(func() error { f(n); return nil }); err != nil {
-			s.count.panics.Add(1)
-			s.options.Logger.Error("namespace handler panicked", "namespace", n.name, "error", err)
+			s.report("OnNamespace", fmt.Errorf("namespace %q: %w", n.name, err))
 		}
 	}
 }

@@ -3,6 +3,7 @@ package socketio
 import (
 	"container/list"
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -88,7 +89,7 @@ func (r *recovery) report(expired []*session) {
 					return nil
 				})
 				if err != nil {
-					r.nsp.server.options.Logger.Error("session handler panicked", "namespace", r.nsp.name, "error", err)
+					r.nsp.server.report("OnSessionExpired", fmt.Errorf("namespace %q: %w", r.nsp.name, err))
 				}
 			}
 		}

@@ -21,7 +21,7 @@ type Stats struct {
 	QueueMessages int64
 	Namespaces    []NamespaceStats // at most 32 by name, the others together as "other"
 	Adapter       *adapter.Stats   // nil when the adapter counts nothing
-	HandlerPanics uint64
+	HandlerPanics uint64           // of every function of the application that the server calls: handlers, hooks, parsers
 	Draining      bool
 
 	ConnectTimeouts   uint64 // connections that joined no namespace in time

@@ -54,8 +54,27 @@ func (s *Server) AddTrace(t *Trace) {
 	s.traces.Store(&next)
 	s.mu.Unlock()
 	if a, ok := s.options.Adapter.(adapter.Traced); ok {
-		a.AddTrace(&t.Adapter)
+		a.AddTrace(s.guardTrace(&t.Adapter))
 	}
+}
+
+// guardTrace puts told around the functions that the adapter calls.
+func (s *Server) guardTrace(t *adapter.Trace) *adapter.Trace {
+	guarded := *t
+	if f := t.Published; f != nil {
+		guarded.Published = func(messages int, wait time.Duration, err error) {
+			s.told("Adapter.Published", func() { f(messages, wait, err) })
+		}
+	}
+	if f := t.Gap; f != nil {
+		guarded.Gap = func(d time.Duration) { s.told("Adapter.Gap", func() { f(d) }) }
+	}
+	if f := t.Reconnected; f != nil {
+		guarded.Reconnected = func(role adapter.Role, cause string) {
+			s.told("Adapter.Reconnected", func() { f(role, cause) })
+		}
+	}
+	return &guarded
 }
 
 func (s *Server) traceList() []*Trace {
@@ -68,7 +87,7 @@ func (s *Server) traceList() []*Trace {
 func (s *Server) traceBroadcast(origin string, recipients int, d time.Duration) {
 	for _, t := range s.traceList() {
 		if t.BroadcastDone != nil {
-			t.BroadcastDone(origin, recipients, d)
+			s.told("BroadcastDone", func() { t.BroadcastDone(origin, recipients, d) })
 		}
 	}
 }
@@ -85,7 +104,7 @@ func (s *Server) tracesDelivery() bool {
 func (s *Server) traceDelivered(origin string, latency time.Duration) {
 	for _, t := range s.traceList() {
 		if t.Delivered != nil {
-			t.Delivered(origin, latency)
+			s.told("Delivered", func() { t.Delivered(origin, latency) })
 		}
 	}
 }
@@ -93,7 +112,7 @@ func (s *Server) traceDelivered(origin string, latency time.Duration) {
 func (s *Server) traceSession(transport string, reason Reason, age time.Duration) {
 	for _, t := range s.traceList() {
 		if t.SessionClosed != nil {
-			t.SessionClosed(transport, reason, age)
+			s.told("SessionClosed", func() { t.SessionClosed(transport, reason, age) })
 		}
 	}
 }
@@ -102,7 +121,7 @@ func (s *Server) traceSession(transport string, reason Reason, age time.Duration
 func (s *Server) traceHandler(rawName []byte, d time.Duration, err error) {
 	for _, t := range s.traceList() {
 		if t.HandlerDone != nil {
-			t.HandlerDone(trimQuotes(rawName), d, err)
+			s.told("HandlerDone", func() { t.HandlerDone(trimQuotes(rawName), d, err) })
 		}
 	}
 }

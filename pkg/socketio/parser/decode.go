@@ -44,16 +44,21 @@ func (l Limits) Decode(msg []byte) (Packet, error) {
 		return p, nil
 	}
 	p.Data = rest[space(rest, 0):]
-	if !shapeFits(p.Type, p.Data) || !json.Valid(p.Data) {
-		return p, fmt.Errorf("%w of %s packet", ErrInvalidPayload, p.Type)
+	return p, checkData(p.Type, p.Data)
+}
+
+// checkData refuses text that is not JSON of the shape that a packet of the type has.
+func checkData(t Type, data []byte) error {
+	if !shapeFits(t, data) || !json.Valid(data) {
+		return fmt.Errorf("%w of %s packet", ErrInvalidPayload, t)
 	}
-	if tooDeep(p.Data) {
-		return p, fmt.Errorf("%w: %w", ErrInvalidPayload, ErrTooDeep)
+	if tooDeep(data) {
+		return fmt.Errorf("%w: %w", ErrInvalidPayload, ErrTooDeep)
 	}
-	if p.Type == Event || p.Type == BinaryEvent {
-		return p, checkName(p.Data)
+	if t == Event || t == BinaryEvent {
+		return checkName(data)
 	}
-	return p, nil
+	return nil
 }
 
 func attachments(b []byte, limit int) (n int, rest []byte, err error) {

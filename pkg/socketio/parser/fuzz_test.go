@@ -24,6 +24,9 @@ func size(p *parser.Packet) int {
 // again encodes a decoded packet and decodes it: it must come back the same, unless its form has no room for it.
 func again(t *testing.T, p parser.Parser, got *parser.Packet) {
 	t.Helper()
+	if err := got.Check(); err != nil {
+		t.Fatalf("decoded %+v, which the check refuses: %v", got, err)
+	}
 	want := *got
 	chunks, err := p.Encode(want)
 	if err != nil {

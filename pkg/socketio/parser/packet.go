@@ -59,6 +59,30 @@ type Packet struct {
 	Binary [][]byte
 }
 
+// Check tells whether a complete packet is what the contract of Decoder asks for. A server checks those of parsers that
+// are not of this package, since what is not valid JSON would harm others.
+func (p *Packet) Check() error {
+	if p.Type > BinaryAck {
+		return fmt.Errorf("%w %d", ErrUnknownType, p.Type)
+	}
+	if p.ID > MaxID {
+		return fmt.Errorf("%w: above %d", ErrInvalidID, uint64(MaxID))
+	}
+	if len(p.Data) == 0 {
+		if len(p.Binary) > 0 {
+			return fmt.Errorf("%w: %d without data", ErrIllegalAttachments, len(p.Binary))
+		}
+		return nil
+	}
+	if err := checkData(p.Type, p.Data); err != nil {
+		return err
+	}
+	if len(p.Binary) > 0 {
+		return CheckPlaceholders(p.Data, len(p.Binary))
+	}
+	return nil
+}
+
 // Limits of one packet.
 const (
 	// MaxAttachments is the default limit, that of Socket.IO parser 4.2.7 on both sides: official clients close the

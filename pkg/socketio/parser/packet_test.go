@@ -228,3 +228,28 @@ func FuzzDecode(f *testing.F) {
 		})
 	})
 }
+
+func TestCheck(t *testing.T) {
+	deep := []byte("[" + `"a",` + strings.Repeat("[", 1001) + strings.Repeat("]", 1001) + "]")
+	for name, tt := range map[string]struct {
+		packet parser.Packet
+		want   error
+	}{
+		"event":         {parser.Packet{Type: parser.Event, Data: []byte(`["a"]`)}, nil},
+		"no data":       {parser.Packet{Type: parser.Event}, nil},
+		"binary":        {parser.Packet{Type: parser.Ack, Data: []byte(`[{"_placeholder":true,"num":0}]`), Binary: [][]byte{{1}}}, nil},
+		"type":          {parser.Packet{Type: 7}, parser.ErrUnknownType},
+		"id":            {parser.Packet{Type: parser.Ack, HasID: true, ID: parser.MaxID + 1, Data: []byte(`[]`)}, parser.ErrInvalidID},
+		"no JSON":       {parser.Packet{Type: parser.Ack, Data: []byte(`[`)}, parser.ErrInvalidPayload},
+		"no array":      {parser.Packet{Type: parser.Ack, Data: []byte(`1`)}, parser.ErrInvalidPayload},
+		"no name":       {parser.Packet{Type: parser.Event, Data: []byte(`[]`)}, parser.ErrInvalidPayload},
+		"reserved":      {parser.Packet{Type: parser.Event, Data: []byte(`["connect"]`)}, parser.ErrReservedEvent},
+		"deep":          {parser.Packet{Type: parser.Event, Data: deep}, parser.ErrTooDeep},
+		"placeholder":   {parser.Packet{Type: parser.Ack, Data: []byte(`[{"_placeholder":true,"num":1}]`), Binary: [][]byte{{1}}}, parser.ErrIllegalAttachments},
+		"binary, empty": {parser.Packet{Type: parser.Ack, Binary: [][]byte{{1}}}, parser.ErrIllegalAttachments},
+	} {
+		if err := tt.packet.Check(); !errors.Is(err, tt.want) {
+			t.Errorf("%s: Check = %v, want %v", name, err, tt.want)
+		}
+	}
+}
