@@ -2,6 +2,7 @@ package socketio
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -104,7 +105,8 @@ type collector struct {
 	mu      sync.Mutex
 	asked   []*Socket
 	answers []Args
-	missing int // will not come
+	missing int   // will not come
+	causes  error // why: each once
 	ready   bool
 	done    chan struct{}
 }
@@ -119,10 +121,10 @@ func (c *collector) expect(s *Socket) {
 	}
 }
 
-// unexpect says that the event did not go to a registered receiver.
-func (c *collector) unexpect(s *Socket) {
+// unexpect says why the event did not go to a registered receiver.
+func (c *collector) unexpect(s *Socket, err error) {
 	if s.acks.forget(c.id) {
-		c.answer(ackResult{err: ErrDropped})
+		c.answer(ackResult{err: err})
 	}
 }
 
@@ -131,6 +133,7 @@ func (c *collector) answer(r ackResult) {
 	defer c.mu.Unlock()
 	if r.err != nil {
 		c.missing++
+		c.causes = withCause(c.causes, r.err)
 	} else {
 		c.answers = append(c.answers, r.args)
 	}
@@ -160,10 +163,18 @@ func (c *collector) result(cause error) ([]Args, error) {
 	if len(answers) == len(c.asked) {
 		return answers, nil
 	}
-	if cause == nil {
-		cause = ErrDisconnected
+	return answers, &MissingAcksError{Expected: len(c.asked), Received: len(answers), Cause: withCause(c.causes, cause)}
+}
+
+// withCause adds a cause to those that are known, unless it is among them.
+func withCause(known, err error) error {
+	switch {
+	case known == nil:
+		return err
+	case err == nil || errors.Is(known, err):
+		return known
 	}
-	return answers, &MissingAcksError{Expected: len(c.asked), Received: len(answers), Cause: cause}
+	return fmt.Errorf("%w; %w", known, err)
 }
 
 // EmitWithAck sends the event and waits for the acknowledgement of every client that it reaches. It returns one Args

@@ -3,6 +3,7 @@ package socketio_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -66,4 +67,44 @@ func TestBroadcastWithAckIsLocalInACluster(t *testing.T) {
 	if _, err := socketio.NewServer(&socketio.Options{Adapter: crowded{adapter.NewMemory()}, Recovery: &socketio.Recovery{}}); err == nil {
 		t.Error("recovery in a cluster was accepted")
 	}
+}
+
+// Every cause is told, and none that was not.
+func TestMissingAcksSayWhy(t *testing.T) {
+	server, front := start(t, nil)
+	all := []error{socketio.ErrDropped, socketio.ErrTooManyAcks, socketio.ErrDisconnected, context.DeadlineExceeded, context.Canceled}
+	check := func(err error, want ...error) {
+		t.Helper()
+		for _, cause := range all {
+			if errors.Is(err, cause) != slices.Contains(want, cause) {
+				t.Errorf("error %q: is %q = %t", err, cause, !slices.Contains(want, cause))
+			}
+		}
+	}
+	polling(t, front)("40") // no request waits: not ready for what is volatile
+	_, err := server.Volatile().EmitWithAck(t.Context(), "q")
+	check(err, socketio.ErrDropped)
+
+	p := dial(t, front, "/")
+	id := p.sids["/"]
+	canceled, cancel := context.WithCancel(t.Context())
+	var asked sync.WaitGroup
+	for range 1024 {
+		asked.Go(func() { _, _ = server.To(id).EmitWithAck(canceled, "w") })
+	}
+	for range 1024 {
+		p.read()
+	}
+	_, err = server.To(id).EmitWithAck(t.Context(), "one too many")
+	check(err, socketio.ErrTooManyAcks)
+	_, err = server.Volatile().EmitWithAck(t.Context(), "q") // one is not ready, one owes too many
+	check(err, socketio.ErrDropped, socketio.ErrTooManyAcks)
+	cancel()
+	asked.Wait()
+	q := dial(t, front, "/")
+	short, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	_, err = server.Volatile().Except(id).EmitWithAck(short, "q") // one is not ready, one does not answer
+	check(err, socketio.ErrDropped, context.DeadlineExceeded)
+	q.ws.Close()
 }

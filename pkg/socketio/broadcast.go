@@ -208,9 +208,9 @@ func (n *Namespace) deliver(d delivery) (listening []*Socket) {
 		if d.acks != nil {
 			d.acks.expect(s)
 		}
-		if s.conn.session.Send(f, d.volatile) != nil {
+		if err := s.conn.session.Send(f, d.volatile); err != nil {
 			if d.acks != nil {
-				d.acks.unexpect(s)
+				d.acks.unexpect(s, sendError(err))
 			}
 			return false
 		}

@@ -44,7 +44,9 @@ func (e *ProtocolError) Unwrap() error { return e.Err }
 type MissingAcksError struct {
 	Expected int   // receivers
 	Received int   // acknowledgements
-	Cause    error // why the wait ended: of the context, or ErrDisconnected when the others left
+	// Cause is why the others are missing, all causes together for errors.Is: that of the context, ErrDisconnected,
+	// ErrDropped of a volatile broadcast, ErrSlowConsumer, ErrTooManyAcks.
+	Cause error
 }
 
 // Error counts.
