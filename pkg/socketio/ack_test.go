@@ -2,8 +2,10 @@ package socketio_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -107,4 +109,85 @@ func TestMissingAcksSayWhy(t *testing.T) {
 	_, err = server.Volatile().Except(id).EmitWithAck(short, "q") // one is not ready, one does not answer
 	check(err, socketio.ErrDropped, context.DeadlineExceeded)
 	q.ws.Close()
+}
+
+func TestSocketEmitterWithAck(t *testing.T) {
+	server, front := start(t, nil)
+	const double socketio.Call[int, int] = "double"
+	sockets := make(chan *socketio.Socket, 1)
+	server.OnConnect(func(_ context.Context, s *socketio.Socket) error { sockets <- s; return nil })
+	p := dial(t, front, "/")
+	s := receive(t, sockets)
+	var client sync.WaitGroup
+	client.Go(func() {
+		p.expect(`420["double",4]`)
+		p.send(`430[8]`)
+	})
+	if n, err := double.Call(t.Context(), s.Volatile(), 4); n != 8 || err != nil {
+		t.Errorf("Call of a volatile emitter = %d, %v", n, err)
+	}
+	client.Wait()
+	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := s.Compress(false).EmitWithAck(short, "q"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("EmitWithAck in vain = %v", err)
+	}
+	if _, err := s.Volatile().EmitWithAck(t.Context(), "connect"); !errors.Is(err, socketio.ErrReservedEvent) {
+		t.Errorf("EmitWithAck of a reserved event = %v", err)
+	}
+
+	poll := polling(t, front)
+	poll("40")
+	s = receive(t, sockets)
+	if _, err := s.Volatile().EmitWithAck(t.Context(), "q"); !errors.Is(err, socketio.ErrDropped) {
+		t.Errorf("volatile EmitWithAck to a client that is not ready = %v", err)
+	}
+	for _, compress := range []bool{true, false} {
+		done := make(chan error, 1)
+		go func() {
+			_, err := s.Compress(compress).EmitWithAck(t.Context(), "q", strings.Repeat("x", 4096))
+			done <- err
+		}()
+		_, encoding := poll("")
+		if want := map[bool]string{true: "gzip"}[compress]; encoding != want {
+			t.Errorf("Compress(%t): encoding %q, want %q", compress, encoding, want)
+		}
+		client.Go(func() { poll(map[bool]string{true: "433[]", false: "434[]"}[compress]) })
+		if err := receive(t, done); err != nil {
+			t.Errorf("EmitWithAck = %v", err)
+		}
+		_ = s.Emit(t.Context(), "end of the poll")
+		client.Wait()
+	}
+}
+
+func TestCallAll(t *testing.T) {
+	server, front := start(t, nil)
+	const double socketio.Call[int, int] = "double"
+	var clients sync.WaitGroup
+	answers := []string{`430[8]`, `430["eight"]`, `430[9]`}
+	for range answers {
+		p := dial(t, front, "/")
+		answer := answers[0]
+		answers = answers[1:]
+		clients.Go(func() {
+			p.expect(`420["double",4]`)
+			p.send(answer)
+		})
+	}
+	got, err := double.CallAll(t.Context(), server, 4)
+	clients.Wait()
+	slices.Sort(got)
+	var wrong *json.UnmarshalTypeError
+	if !slices.Equal(got, []int{8, 9}) || !errors.As(err, &wrong) {
+		t.Errorf("CallAll = %v, %v; want 8 and 9, and an error about the third answer", got, err)
+	}
+	if got, err := double.CallAll(t.Context(), server.To("nobody"), 4); len(got) != 0 || err != nil {
+		t.Errorf("CallAll to nobody = %v, %v", got, err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := double.CallAll(short, server.Local(), 4); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("CallAll in vain = %v", err)
+	}
 }

@@ -92,19 +92,22 @@ func (e SocketEmitter) emit(ctx context.Context, event string, args []any) error
 }
 
 func (e SocketEmitter) send(ctx context.Context, p *payload) error {
-	s := e.socket
-	f, err := e.frame(p)
-	switch {
-	case err != nil:
+	f, err := e.frame(p, 0, false)
+	if err != nil {
 		return err
-	case e.volatile:
-		return sendError(s.conn.session.Send(f, true))
 	}
-	return s.sendWait(ctx, f)
+	return e.queue(ctx, f)
 }
 
-func (e SocketEmitter) frame(p *payload) (*frame.Frame, error) {
-	f, _, err := p.packet(e.socket.nsp, parser.Event, 0, false)
+func (e SocketEmitter) queue(ctx context.Context, f *frame.Frame) error {
+	if e.volatile {
+		return sendError(e.socket.conn.session.Send(f, true))
+	}
+	return e.socket.sendWait(ctx, f)
+}
+
+func (e SocketEmitter) frame(p *payload, id uint64, hasID bool) (*frame.Frame, error) {
+	f, _, err := p.packet(e.socket.nsp, parser.Event, id, hasID)
 	if err == nil && e.uncompressed {
 		f = f.Uncompressed()
 	}
@@ -115,16 +118,22 @@ func (e SocketEmitter) frame(p *payload) (*frame.Frame, error) {
 // ends with ctx, after Options.AckTimeout if ctx has no deadline, or with ErrDisconnected. At most 1 024 may be
 // outstanding for a socket: ErrTooManyAcks.
 func (s *Socket) EmitWithAck(ctx context.Context, event string, args ...any) (Args, error) {
-	ctx, cancel := s.nsp.ackDeadline(ctx)
+	return SocketEmitter{socket: s}.EmitWithAck(ctx, event, args...)
+}
+
+// EmitWithAck is Socket.EmitWithAck with what was chosen. A volatile event that is dropped fails at once (ErrDropped).
+func (e SocketEmitter) EmitWithAck(ctx context.Context, event string, args ...any) (Args, error) {
+	ctx, cancel := e.socket.nsp.ackDeadline(ctx)
 	defer cancel()
-	answer, err := s.emitWithAck(ctx, event, args)
+	answer, err := e.emitWithAck(ctx, event, args)
 	if err != nil {
 		return Args{}, fmt.Errorf("socketio: emit %q with ack: %w", event, err)
 	}
 	return answer, nil
 }
 
-func (s *Socket) emitWithAck(ctx context.Context, event string, args []any) (Args, error) {
+func (e SocketEmitter) emitWithAck(ctx context.Context, event string, args []any) (Args, error) {
+	s := e.socket
 	if parser.Reserved(event) {
 		return Args{}, ErrReservedEvent
 	}
@@ -134,7 +143,7 @@ func (s *Socket) emitWithAck(ctx context.Context, event string, args []any) (Arg
 		return Args{}, err
 	}
 	id := s.nsp.ackID.Add(1) - 1
-	f, _, err := p.packet(s.nsp, parser.Event, id, true)
+	f, err := e.frame(p, id, true)
 	if err != nil {
 		return Args{}, err
 	}
@@ -143,7 +152,7 @@ func (s *Socket) emitWithAck(ctx context.Context, event string, args []any) (Arg
 		return Args{}, err
 	}
 	defer s.acks.forget(id)
-	if err := s.sendWait(ctx, f); err != nil {
+	if err := e.queue(ctx, f); err != nil {
 		return Args{}, err
 	}
 	s.nsp.count.emits.Add(1)

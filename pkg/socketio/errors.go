@@ -42,8 +42,8 @@ func (e *ProtocolError) Unwrap() error { return e.Err }
 
 // MissingAcksError says that not all receivers of a broadcast acknowledged it.
 type MissingAcksError struct {
-	Expected int   // receivers
-	Received int   // acknowledgements
+	Expected int // receivers
+	Received int // acknowledgements
 	// Cause is why the others are missing, all causes together for errors.Is: that of the context, ErrDisconnected,
 	// ErrDropped of a volatile broadcast, ErrSlowConsumer, ErrTooManyAcks.
 	Cause error

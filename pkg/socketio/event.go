@@ -2,6 +2,7 @@ package socketio
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 )
@@ -20,6 +21,16 @@ type Emitter interface {
 	Emit(ctx context.Context, event string, args ...any) error
 }
 
+// Asker is what one client is asked with: a Socket or a SocketEmitter.
+type Asker interface {
+	EmitWithAck(ctx context.Context, event string, args ...any) (Args, error)
+}
+
+// Audience is what many clients are asked with: a Server, a Namespace, a Broadcast.
+type Audience interface {
+	EmitWithAck(ctx context.Context, event string, args ...any) ([]Args, error)
+}
+
 var (
 	_ Registrar = (*Server)(nil)
 	_ Registrar = (*Namespace)(nil)
@@ -29,6 +40,11 @@ var (
 	_ Emitter   = Broadcast{}
 	_ Emitter   = (*Socket)(nil)
 	_ Emitter   = SocketEmitter{}
+	_ Asker     = (*Socket)(nil)
+	_ Asker     = SocketEmitter{}
+	_ Audience  = (*Server)(nil)
+	_ Audience  = (*Namespace)(nil)
+	_ Audience  = Broadcast{}
 )
 
 // Event is the name of an event with one argument, whose type the compiler checks on both sides. T is anything
@@ -130,12 +146,33 @@ func (c Call[Req, Resp]) Handle(r Registrar, h func(ctx context.Context, s *Sock
 }
 
 // Call sends the event to one client and waits for its acknowledgement; see Socket.EmitWithAck.
-func (c Call[Req, Resp]) Call(ctx context.Context, s *Socket, req Req) (Resp, error) {
-	var resp Resp
-	args, err := s.EmitWithAck(ctx, string(c), spread(&req)...)
+func (c Call[Req, Resp]) Call(ctx context.Context, to Asker, req Req) (Resp, error) {
+	args, err := to.EmitWithAck(ctx, string(c), spread(&req)...)
 	if err != nil {
-		return resp, err
+		var none Resp
+		return none, err
 	}
+	return c.answer(args)
+}
+
+// CallAll sends the event to many clients and waits for their acknowledgements; see Broadcast.EmitWithAck. What came and
+// could be decoded is returned, in the order of arrival, beside an error that says what is missing.
+func (c Call[Req, Resp]) CallAll(ctx context.Context, to Audience, req Req) ([]Resp, error) {
+	answers, err := to.EmitWithAck(ctx, string(c), spread(&req)...)
+	resps := make([]Resp, 0, len(answers))
+	var bad error // the first of its kind says enough
+	for _, args := range answers {
+		resp, err := c.answer(args)
+		if err == nil {
+			resps = append(resps, resp)
+		} else if bad == nil {
+			bad = err
+		}
+	}
+	return resps, errors.Join(err, bad)
+}
+
+func (c Call[Req, Resp]) answer(args Args) (resp Resp, err error) {
 	if err := gather(args, &resp); err != nil {
 		return resp, fmt.Errorf("socketio: acknowledgement of %q: %w", string(c), err)
 	}

@@ -175,6 +175,31 @@ func ExampleCall_Call() {
 	// Output: the client: "sum" [11]
 }
 
+// A question to many clients: what came is there even if somebody is missing.
+func ExampleCall_CallAll() {
+	const ready socketio.Call[string, bool] = "ready?"
+
+	io := newServer(nil)
+	a, b := connect(io, nil), connect(io, nil)
+	defer stop(io, a, b)
+	for i, c := range []*siotest.Client{a, b} {
+		go func() {
+			question, err := c.Next(context.Background())
+			must(err)
+			must(question.Ack(context.Background(), i == 0))
+		}()
+	}
+	answers, err := ready.CallAll(context.Background(), io, "round 2")
+	yes := 0
+	for _, answer := range answers {
+		if answer {
+			yes++
+		}
+	}
+	fmt.Println(yes, "of", len(answers), err)
+	// Output: 1 of 2 <nil>
+}
+
 // Middlewares of a socket see its events before the handlers.
 func ExampleSocket_Use() {
 	io := newServer(nil)
