@@ -3,6 +3,7 @@ package socketio_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -211,5 +212,42 @@ func TestReservedNamesHaveNoHandlers(t *testing.T) {
 			}()
 			register()
 		}()
+	}
+}
+
+func TestNamespaceOnAnyIsTakenAway(t *testing.T) {
+	server, front := start(t, nil)
+	var seen atomic.Int64
+	count := func(context.Context, *socketio.Socket, string, socketio.Args) { seen.Add(1) }
+	remove := server.OnAny(count)
+	server.OnAny(count)
+	server.On("sync", func(ctx context.Context, _ *socketio.Socket, args socketio.Args) error { return args.Ack(ctx) })
+	p := dial(t, front, "/")
+	for id, want := range []int64{2, 3, 4} {
+		p.send(fmt.Sprintf(`42%d["sync"]`, id))
+		p.expect(fmt.Sprintf(`43%d[]`, id))
+		if got := seen.Load(); got != want {
+			t.Errorf("after %d events the handlers saw %d, want %d", id+1, got, want)
+		}
+		remove() // also twice
+	}
+}
+
+// In OnDisconnecting the rooms are still there, but the client is not.
+func TestDisconnecting(t *testing.T) {
+	server, front := start(t, nil)
+	type seen struct {
+		connected bool
+		rooms     int
+		err       error
+	}
+	told := make(chan seen, 1)
+	server.OnDisconnecting(func(ctx context.Context, s *socketio.Socket, _ socketio.Reason) {
+		told <- seen{s.Connected(), len(s.Rooms()), s.Emit(ctx, "too late")}
+	})
+	p := dial(t, front, "/")
+	p.send("41")
+	if got := receive(t, told); got.connected || got.rooms != 1 || !errors.Is(got.err, socketio.ErrDisconnected) {
+		t.Errorf("in OnDisconnecting: %+v", got)
 	}
 }

@@ -253,8 +253,8 @@ func (n *Namespace) handleAny(ctx context.Context, s *Socket, r *routes, own lis
 	}
 	event := eventName(rawName)
 	err := guard(func() error {
-		for _, h := range r.any {
-			h(ctx, s, event, args)
+		for _, a := range r.any {
+			a.call(ctx, s, event, args)
 		}
 		for _, a := range own.any {
 			a.call(ctx, event, args)

@@ -24,7 +24,7 @@ type routes struct {
 	disconnect    []func(context.Context, *Socket, Reason)
 	failed        []func(context.Context, *Socket, error)
 	expired       []func(context.Context, ExpiredSession)
-	any           []func(context.Context, *Socket, string, Args)
+	any           []*anyHandler
 	events        map[string]Handler
 }
 
@@ -84,10 +84,21 @@ func (r *router) OnSessionExpired(h func(ctx context.Context, s ExpiredSession))
 	r.update(func(t *routes) { t.expired = add(t.expired, h) })
 }
 
+// anyHandler has an identity, which functions have not, so that it can be taken away.
+type anyHandler struct {
+	call func(context.Context, *Socket, string, Args)
+}
+
 // OnAny adds a handler that sees every event of every socket before anything else does, also those that a middleware
-// refuses and those that have no handler.
-func (r *router) OnAny(h func(ctx context.Context, s *Socket, event string, args Args)) {
-	r.update(func(t *routes) { t.any = add(t.any, h) })
+// refuses and those that have no handler. remove takes it away.
+func (r *router) OnAny(h func(ctx context.Context, s *Socket, event string, args Args)) (remove func()) {
+	a := &anyHandler{h}
+	r.update(func(t *routes) { t.any = add(t.any, a) })
+	return func() {
+		r.update(func(t *routes) {
+			t.any = slices.DeleteFunc(slices.Clone(t.any), func(o *anyHandler) bool { return o == a })
+		})
+	}
 }
 
 // On registers the handler of an event for all sockets. It panics when the event has one, or when the name is

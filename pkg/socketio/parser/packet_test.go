@@ -71,6 +71,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{`2["a"`, parser.ErrInvalidPayload},
 		{`2["a"]x`, parser.ErrInvalidPayload},
 		{`2 `, parser.ErrInvalidPayload},
+		{`2 1["a"]`, parser.ErrInvalidPayload},
 		{`2["connect"]`, parser.ErrReservedEvent},
 		{`2[ "disconnect" ]`, parser.ErrReservedEvent},
 		{`2["\u0064isconnect"]`, parser.ErrReservedEvent},
