@@ -8,8 +8,6 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 
 	"example.com/chorus/internal/frame"
@@ -28,49 +26,23 @@ func (e *Engine) encoding(r *http.Request, body *payload, frames []*frame.Frame)
 }
 
 // preferredEncoding returns the coding that a client likes best, by its weights and then by its order.
-// RFC 9110 section 12.5.3.
 func preferredEncoding(accept []string) string {
+	c := ParseCodings(accept)
 	best, bestQ := "", 0.0
-	named := make(map[string]bool)
-	consider := func(name string, q float64) {
-		if q > bestQ {
+	consider := func(name string) {
+		if q := c.Weight(name); q > bestQ {
 			best, bestQ = name, q
 		}
 	}
-	anyQ := 0.0
-	for _, line := range accept {
-		for item := range strings.SplitSeq(line, ",") {
-			name, q := weighted(item)
-			switch {
-			case name == "*":
-				anyQ = q
-			case slices.Contains(encodings, name):
-				named[name] = true
-				consider(name, q)
-			}
+	for _, n := range c.named {
+		if slices.Contains(encodings, n.name) {
+			consider(n.name)
 		}
 	}
-	for _, name := range encodings {
-		if !named[name] {
-			consider(name, anyQ)
-		}
+	for _, name := range encodings { // by "*"
+		consider(name)
 	}
 	return best
-}
-
-// weighted reads an item such as "gzip;q=0.5"; what makes no sense has the weight 0.
-func weighted(item string) (name string, q float64) {
-	name, parameters, _ := strings.Cut(item, ";")
-	q = 1
-	for p := range strings.SplitSeq(parameters, ";") {
-		if k, v, _ := strings.Cut(strings.TrimSpace(p), "="); strings.EqualFold(k, "q") {
-			var err error
-			if q, err = strconv.ParseFloat(v, 64); err != nil || q > 1 {
-				q = 0
-			}
-		}
-	}
-	return strings.ToLower(strings.TrimSpace(name)), q
 }
 
 // squeezer compresses bodies. Its writers are large, and so are shared by those who compress at the moment.

@@ -1,13 +1,18 @@
 package socketio
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io/fs"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+
+	"example.com/chorus/internal/engineio"
 )
 
 // bundle serves the browser client from the dist folder of the npm package socket.io-client.
@@ -16,8 +21,11 @@ type bundle struct {
 	etag  string
 }
 
-// A file may lie beside its compressed forms.
-var encodings = []struct{ name, suffix string }{{"br", ".br"}, {"gzip", ".gz"}}
+// form is a file in an encoding, which has a suffix.
+type form struct{ encoding, suffix string }
+
+// A file may lie beside its compressed forms. Of those that a client likes the same the first is chosen.
+var encodings = []form{{"br", ".br"}, {"gzip", ".gz"}, {engineio.Identity, ""}}
 
 const missingBundle = `The Socket.IO client is not built into this server.
 Run "npm ci" in a folder with socket.io-client and set Options.Client to os.DirFS("node_modules/socket.io-client/dist").
@@ -68,13 +76,18 @@ func (b *bundle) serve(w http.ResponseWriter, r *http.Request, name string) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	body, encoding, err := b.read(name, r.Header.Get("Accept-Encoding"))
+	body, encoding, err := b.read(name, r.Header["Accept-Encoding"])
+	if errors.Is(err, errNotAcceptable) {
+		h.Del("ETag")
+		http.Error(w, "the script is there as br, gzip or identity", http.StatusNotAcceptable)
+		return
+	}
 	if err != nil {
 		h.Del("ETag")
 		http.Error(w, missingBundle, http.StatusNotFound)
 		return
 	}
-	if encoding != "" {
+	if encoding != engineio.Identity {
 		h.Set("Content-Encoding", encoding)
 	}
 	h.Set("Content-Type", "application/javascript; charset=utf-8")
@@ -85,18 +98,26 @@ func (b *bundle) serve(w http.ResponseWriter, r *http.Request, name string) {
 	_, _ = w.Write(body) // the client went away: nobody to tell
 }
 
-// read returns the best form of the file that the client accepts.
-func (b *bundle) read(name, accept string) (body []byte, encoding string, err error) {
-	for _, e := range encodings {
-		if !accepts(accept, e.name) {
-			continue
+// errNotAcceptable: every form that there is was excluded.
+var errNotAcceptable = errors.New("no acceptable encoding")
+
+// read returns the form of the file that the client likes best.
+func (b *bundle) read(name string, accept []string) (body []byte, encoding string, err error) {
+	codings := engineio.ParseCodings(accept)
+	forms := slices.Clone(encodings)
+	slices.SortStableFunc(forms, func(x, y form) int { return cmp.Compare(codings.Weight(y.encoding), codings.Weight(x.encoding)) })
+	for _, f := range forms {
+		if codings.Weight(f.encoding) == 0 {
+			break
 		}
-		if body, err := fs.ReadFile(b.files, name+e.suffix); err == nil {
-			return body, e.name, nil
+		if body, err := fs.ReadFile(b.files, name+f.suffix); err == nil {
+			return body, f.encoding, nil
 		}
 	}
-	body, err = fs.ReadFile(b.files, name)
-	return body, "", err
+	if _, err := fs.Stat(b.files, name); err != nil {
+		return nil, "", err
+	}
+	return nil, "", errNotAcceptable
 }
 
 // matches compares entity tags weakly, as If-None-Match asks (RFC 9110 section 13.1.2).
@@ -105,20 +126,6 @@ func matches(header, etag string) bool {
 		if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
 			return true
 		}
-	}
-	return false
-}
-
-// accepts reads Accept-Encoding (RFC 9110 section 12.5.3); a coding with q=0 is refused.
-func accepts(header, coding string) bool {
-	for part := range strings.SplitSeq(header, ",") {
-		name, params, _ := strings.Cut(part, ";")
-		if strings.TrimSpace(name) != coding {
-			continue
-		}
-		q, found := strings.CutPrefix(strings.ReplaceAll(params, " ", ""), "q=")
-		weight, err := strconv.ParseFloat(q, 64)
-		return !found || err == nil && weight > 0
 	}
 	return false
 }

@@ -3,6 +3,7 @@ package socketio_test
 import (
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -70,5 +71,56 @@ func TestClientBundleVariesByOrigin(t *testing.T) {
 	resp.Body.Close()
 	if vary := strings.Join(resp.Header.Values("Vary"), ", "); vary != "Origin, Accept-Encoding" {
 		t.Errorf("Vary: %s", vary)
+	}
+}
+
+// The form is chosen by the client's weights; of equals the smallest.
+func TestClientBundleEncoding(t *testing.T) {
+	const script = "socket.io.js"
+	all := fstest.MapFS{script: {Data: []byte("identity")}, script + ".br": {Data: []byte("br")}, script + ".gz": {Data: []byte("gzip")},
+		"socket.io.min.js": {Data: []byte("/*! Socket.IO v4.8.4 */")}}
+	plain := fstest.MapFS{script: all[script], "socket.io.min.js": all["socket.io.min.js"]}
+	_, every := start(t, &socketio.Options{Client: all})
+	_, one := start(t, &socketio.Options{Client: plain})
+	for _, tt := range []struct {
+		accept     []string // nil: no header
+		want, bare string   // with and without compressed forms; 406 is a refusal
+	}{
+		{nil, "identity", "identity"},
+		{[]string{""}, "identity", "identity"},
+		{[]string{"gzip, deflate, br, zstd"}, "br", "identity"},
+		{[]string{"br;q=0.5, gzip;q=0.8"}, "gzip", "identity"},
+		{[]string{"gzip;q=0.8", "BR ; Q=0.9"}, "br", "identity"},
+		{[]string{"x-gzip"}, "gzip", "identity"},
+		{[]string{"br;q=0"}, "identity", "identity"},
+		{[]string{"br;q=0, *"}, "gzip", "identity"},
+		{[]string{"*"}, "br", "identity"},
+		{[]string{"*;q=0"}, "406", "406"},
+		{[]string{"*;q=0, identity;q=0.1"}, "identity", "identity"},
+		{[]string{"gzip, *;q=0"}, "gzip", "406"},
+		{[]string{"gzip, identity;q=0"}, "gzip", "406"},
+		{[]string{"identity;q=0"}, "406", "406"},
+		{[]string{"identity, gzip;q=0.5, br;q=0.5"}, "identity", "identity"},
+		{[]string{"identity;q=0.1, gzip;q=0.001"}, "identity", "identity"},
+		{[]string{"deflate, zstd"}, "identity", "identity"},
+		{[]string{"br;q=2, gzip;q=nan, ,;q=1"}, "identity", "identity"},
+	} {
+		for url, want := range map[string]string{every.URL: tt.want, one.URL: tt.bare} {
+			req, _ := http.NewRequest(http.MethodGet, url+"/socket.io/"+script, nil)
+			req.Header["Accept-Encoding"] = tt.accept
+			resp, err := (&http.Transport{DisableCompression: true, DisableKeepAlives: true}).RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			got, encoding := string(body), resp.Header.Get("Content-Encoding")
+			if resp.StatusCode != http.StatusOK {
+				got = strconv.Itoa(resp.StatusCode)
+			}
+			if got != want || encoding != map[string]string{"br": "br", "gzip": "gzip"}[want] || resp.Header.Get("Vary") != "Accept-Encoding" {
+				t.Errorf("%q: %s with encoding %q, Vary %q; want %s", tt.accept, got, encoding, resp.Header.Get("Vary"), want)
+			}
+		}
 	}
 }
