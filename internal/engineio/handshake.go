@@ -10,7 +10,8 @@ import (
 
 // Handshake is what the first request of a session said.
 type Handshake struct {
-	Header     http.Header
+	Header     http.Header // without Host
+	Host       string
 	URL        string // the request target, as sent
 	Query      map[string]string
 	RemoteAddr string
@@ -29,6 +30,7 @@ func (e *Engine) connect(r *http.Request, q *query, id string) *Session {
 		stripe:   e.stripe(),
 		handshake: &Handshake{
 			Header:     r.Header,
+			Host:       r.Host,
 			URL:        r.RequestURI,
 			Query:      q.all,
 			RemoteAddr: r.RemoteAddr,

@@ -55,16 +55,44 @@ func TestBroadcastWithAck(t *testing.T) {
 	}
 }
 
-// crowded is an adapter that has other nodes.
+// crowded is an adapter that has other nodes and cannot ask them.
 type crowded struct{ adapter.Adapter }
 
-func TestBroadcastWithAckIsLocalInACluster(t *testing.T) {
-	server, _ := start(t, &socketio.Options{Adapter: crowded{adapter.NewMemory()}})
-	if _, err := server.EmitWithAck(t.Context(), "q"); !errors.Is(err, socketio.ErrLocalOnly) {
-		t.Errorf("EmitWithAck in a cluster = %v, want ErrLocalOnly", err)
+func (a crowded) Join(ctx context.Context, nsp string, local adapter.Local) (adapter.Link, error) {
+	l, err := a.Adapter.Join(ctx, nsp, local)
+	return struct{ adapter.Link }{l}, err
+}
+
+func TestRequestsAreLocalIfTheAdapterCannotAsk(t *testing.T) {
+	server, front := start(t, &socketio.Options{Adapter: crowded{adapter.NewMemory()}})
+	p := dial(t, front, "/")
+	if _, err := server.To("r").EmitWithAck(t.Context(), "q"); !errors.Is(err, socketio.ErrLocalOnly) {
+		t.Errorf("EmitWithAck = %v, want ErrLocalOnly", err)
 	}
-	if _, err := server.Local().EmitWithAck(t.Context(), "q"); err != nil {
-		t.Errorf("local EmitWithAck in a cluster = %v", err)
+	if _, err := server.To("r").Local().EmitWithAck(t.Context(), "q"); err != nil {
+		t.Errorf("local EmitWithAck = %v", err)
+	}
+	if _, err := server.ServerSideEmitWithAck(t.Context(), "q"); !errors.Is(err, socketio.ErrLocalOnly) {
+		t.Errorf("ServerSideEmitWithAck = %v, want ErrLocalOnly", err)
+	}
+	if _, err := server.Nodes(t.Context()); !errors.Is(err, socketio.ErrLocalOnly) {
+		t.Errorf("Nodes = %v, want ErrLocalOnly", err)
+	}
+	if n, err := server.Count(t.Context()); n != 1 || !errors.Is(err, socketio.ErrLocalOnly) {
+		t.Errorf("Count = %d, %v, want 1, ErrLocalOnly", n, err)
+	}
+	if n, err := server.Local().Count(t.Context()); n != 1 || err != nil {
+		t.Errorf("local Count = %d, %v, want 1", n, err)
+	}
+	var found []string
+	var last error
+	for s, err := range server.Sockets(t.Context()) {
+		if last = err; err == nil {
+			found = append(found, s.ID())
+		}
+	}
+	if !slices.Equal(found, []string{p.sids["/"]}) || !errors.Is(last, socketio.ErrLocalOnly) {
+		t.Errorf("Sockets = %q, %v, want the one here and ErrLocalOnly", found, last)
 	}
 	if _, err := socketio.NewServer(&socketio.Options{Adapter: crowded{adapter.NewMemory()}, Recovery: &socketio.Recovery{}}); err == nil {
 		t.Error("recovery in a cluster was accepted")

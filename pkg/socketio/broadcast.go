@@ -161,7 +161,7 @@ type delivery struct {
 	volatile bool
 	origin   string
 	sent     time.Time
-	acks     *collector // nil: none are asked for
+	acks     ackers // nil: none are asked for
 }
 
 // selection finds the receivers. An own id is a room without being one in the index.
@@ -276,36 +276,4 @@ func (n *Namespace) sampled(d delivery) int {
 
 func (n *Namespace) timed(d delivery) *frame.Frame {
 	return d.frame.WithWritten(func() { n.server.traceDelivered(d.origin, time.Since(d.sent)) })
-}
-
-// local is what a namespace shows to its link.
-type local struct{ nsp *Namespace }
-
-// Deliver implements adapter.Local.
-func (l local) Deliver(m *adapter.Message) {
-	p := payload{json: m.Packet.Data, attachments: m.Packet.Attachments}
-	f, _, err := p.packet(l.nsp, parser.Event, 0, false)
-	if err != nil {
-		l.nsp.server.options.Logger.Warn("message of another node cannot be written", "namespace", l.nsp.name, "error", err)
-		return
-	}
-	if m.Flags.Uncompressed {
-		f = f.Uncompressed()
-	}
-	listening := l.nsp.deliver(delivery{
-		frame: f, rooms: m.Rooms, except: m.Except,
-		volatile: m.Flags.Volatile, origin: OriginRemote, sent: m.Sent,
-	})
-	if len(listening) > 0 {
-		name, _ := parser.Split(m.Packet.Data)
-		l.nsp.tellOutgoing(context.Background(), listening, eventName(name), p.args())
-	}
-}
-
-// Answer implements adapter.Local.
-func (l local) Answer(*adapter.Message, func(*adapter.Response)) {}
-
-// HasRoom implements adapter.Local.
-func (l local) HasRoom(room string) bool {
-	return l.nsp.sockets.get(room) != nil || l.nsp.rooms.Has(room)
 }

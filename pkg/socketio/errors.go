@@ -19,6 +19,7 @@ var (
 	ErrAcked              = errors.New("acknowledged before")
 	ErrMissingArgument    = errors.New("missing argument")
 	ErrLocalOnly          = errors.New("only possible on this node: use Local, the adapter has no answers of others")
+	ErrParentNamespace    = errors.New("not supported on parent namespaces: use their children")
 )
 
 // ConnectError is the refusal of a namespace by a middleware: the client gets Message and, unless it is nil,

@@ -30,6 +30,10 @@ type Namespace struct {
 	sockets  socketTable
 	recovery *recovery // nil: sessions are not kept
 	ackID    atomic.Uint64
+
+	serverSide jobs // handlers of events of other servers
+	fetches    jobs // descriptions of sockets for other nodes
+
 	sample   atomic.Uint64
 	outgoing atomic.Int64 // sockets with handlers of OnAnyOutgoing
 	count    namespaceCounters

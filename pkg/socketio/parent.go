@@ -235,6 +235,7 @@ func (s *Server) remove(n *Namespace) {
 	n.parent.mu.Lock()
 	delete(n.parent.children, n)
 	n.parent.mu.Unlock()
+	n.endJobs()
 	if err := n.link.Leave(context.Background()); err != nil {
 		s.options.Logger.Warn("namespace did not leave", "namespace", n.name, "error", err)
 	}

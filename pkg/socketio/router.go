@@ -26,6 +26,7 @@ type routes struct {
 	expired       []func(context.Context, ExpiredSession)
 	any           []*anyHandler
 	events        map[string]Handler
+	serverSide    map[string]ServerSideHandler
 }
 
 var noRoutes routes

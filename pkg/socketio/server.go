@@ -33,6 +33,7 @@ type Server struct {
 	traces   atomic.Pointer[[]*Trace]
 	draining atomic.Bool
 	count    serverCounters
+	cluster  clusterCounters
 	workers  workers
 
 	complaints complaints
@@ -238,6 +239,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Unlock()
 	if again {
 		return ErrServerClosed
+	}
+	for _, n := range s.list() {
+		n.endJobs()
 	}
 	err := s.engine.Close(ctx, engineio.ServerShutdown)
 	err = errors.Join(err, s.workers.wait(ctx))

@@ -24,6 +24,11 @@ type Stats struct {
 	HandlerPanics uint64           // of every function of the application that the server calls: handlers, hooks, parsers
 	Draining      bool
 
+	Nodes      int                   // of the cluster, this one too; 0 if the adapter does not know them
+	Requests   map[RequestKey]uint64 // to the other nodes
+	ServerSide map[string]uint64     // events of other servers: handled, failed, no_handler, queue_full
+	Ignored    map[string]uint64     // other messages of other nodes that were not served: queue_full, unknown_kind, malformed
+
 	ConnectTimeouts   uint64 // connections that joined no namespace in time
 	UnknownNamespaces uint64 // CONNECT packets for namespaces that do not exist
 	Violations        uint64 // connections that were closed because they broke the Socket.IO protocol
@@ -142,6 +147,7 @@ func (s *Server) Stats() Stats {
 		st.Transports = append(st.Transports, t)
 	}
 	st.Namespaces = s.namespaceStats()
+	s.clusterStats(&st)
 	if a, ok := s.options.Adapter.(adapter.Counted); ok {
 		counted := a.Stats()
 		st.Adapter = &counted

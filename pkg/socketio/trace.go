@@ -43,6 +43,8 @@ type Trace struct {
 	Delivered func(origin string, latency time.Duration)
 	// HandlerDone is called when the handler of an event returned.
 	HandlerDone func(event string, d time.Duration, err error)
+	// RequestDone is called when a request to the other nodes has ended; RequestKey lists types and results.
+	RequestDone func(requestType, result string, d time.Duration)
 	// Adapter is passed on to the adapter.
 	Adapter adapter.Trace
 }
