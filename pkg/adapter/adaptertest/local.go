@@ -19,6 +19,7 @@ type Local struct {
 	mu       sync.Mutex
 	rooms    map[string]bool
 	messages []*adapter.Message
+	answer   func(m *adapter.Message, respond func(*adapter.Response))
 	sealed   bool
 	late     int // calls after Seal
 	changed  chan struct{}
@@ -45,8 +46,25 @@ func (l *Local) Deliver(m *adapter.Message) {
 	l.changed = make(chan struct{})
 }
 
-// Answer responds to nothing.
-func (l *Local) Answer(*adapter.Message, func(*adapter.Response)) {}
+// Answer calls the function of AnswerWith. Without one it responds to nothing.
+func (l *Local) Answer(m *adapter.Message, respond func(*adapter.Response)) {
+	l.mu.Lock()
+	if l.sealed {
+		l.late++
+	}
+	answer := l.answer
+	l.mu.Unlock()
+	if answer != nil {
+		answer(m, respond)
+	}
+}
+
+// AnswerWith sets what Answer does.
+func (l *Local) AnswerWith(f func(m *adapter.Message, respond func(*adapter.Response))) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.answer = f
+}
 
 // HasRoom reports whether the room was entered.
 func (l *Local) HasRoom(room string) bool {
