@@ -15,11 +15,12 @@ const (
 // every key comes from a closed list.
 type Stats struct {
 	Up            map[Role]bool           // whether the connection works
-	Published     map[string]uint64       // by kind of channel: broadcast, room, request, response, stream, membership
+	Published     map[string]uint64       // by kind of channel: broadcast, room, request, response, stream, membership, session
 	PublishErrors map[string]uint64       // by kind: timeout, refused, oom, readonly, auth, other
 	Received      map[ReceivedKey]uint64  // messages heard
 	Reconnects    map[ReconnectKey]uint64 // connections made anew
 	Subscriptions map[string]int          // by kind: channel, pattern
+	Gaps          map[string]uint64       // times in which messages may have been missed although they were kept, by cause: trimmed, reset
 	PublishQueue  int                     // messages that wait to be published
 	Dropped       map[string]uint64       // lost on this node, by reason: queue_full
 	Members       int                     // other nodes that are alive and tell their name

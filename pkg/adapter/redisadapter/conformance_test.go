@@ -27,7 +27,7 @@ func nodes(t *testing.T, addr string, n int) []adapter.Adapter {
 	return adapters
 }
 
-func client(t *testing.T, addr string) *redis.Client {
+func client(t testing.TB, addr string) *redis.Client {
 	c := redis.NewClient(&redis.Options{Addr: addr})
 	t.Cleanup(func() { _ = c.Close() })
 	return c

@@ -63,28 +63,11 @@ func newClient(life context.Context, rdb redis.UniversalClient, watchdog time.Du
 	default:
 		return nil, nil, fmt.Errorf("redisadapter: a client of type %T is not supported, give a *redis.Client or *redis.ClusterClient", rdb)
 	}
-	dial := o.Dialer
-	to := func(ctx context.Context, network, addr string) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, watchdog)
-		defer cancel()
-		defer context.AfterFunc(life, cancel)()
-		return dial(ctx, network, addr)
-	}
+	dial := within(life, o.Dialer, watchdog)
 	if f != nil {
-		f.dial = func(ctx context.Context) (net.Conn, error) { return to(ctx, o.Network, o.Addr) }
+		f.dial = func(ctx context.Context) (net.Conn, error) { return dial(ctx, o.Network, o.Addr) }
 	}
-	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if ctx.Value(established{}) != nil {
-			return nil, errConnectionLost
-		}
-		conn, err := to(ctx, network, addr)
-		if err != nil {
-			return nil, &dialError{err}
-		}
-		c := &mortal{Conn: conn, failover: f, keep: context.AfterFunc(life, func() { _ = conn.Close() })}
-		f.add(c)
-		return c, nil
-	}
+	o.Dialer = mortalDialer(life, dial, f)
 	// A retry would deliver a message twice whose answer got lost.
 	o.MaxRetries, o.DialerRetries = -1, 1
 	o.DialTimeout = bounded(o.DialTimeout, watchdog)
@@ -123,6 +106,53 @@ func anyMaster(c *redis.ClusterClient) redis.Options {
 	}
 }
 
+// newClusterClient returns a client of our own to the masters of a cluster, which sends each command to the server of its
+// key. It follows no redirection and repeats nothing: the callers do, and know what must not run twice.
+func newClusterClient(life context.Context, c *redis.ClusterClient, watchdog time.Duration) *redis.ClusterClient {
+	o := *c.Options()
+	if o.Dialer == nil {
+		o.Dialer = redis.NewDialer(&redis.Options{DialTimeout: bounded(o.DialTimeout, watchdog), TLSConfig: o.TLSConfig})
+	}
+	o.Dialer = mortalDialer(life, within(life, o.Dialer, watchdog), nil)
+	o.MaxRedirects, o.MaxRetries, o.DialerRetries = -1, -1, 1
+	o.DialTimeout = bounded(o.DialTimeout, watchdog)
+	o.ReadTimeout = bounded(o.ReadTimeout, watchdog)
+	o.WriteTimeout = bounded(o.WriteTimeout, watchdog)
+	o.ReadOnly, o.RouteByLatency, o.RouteRandomly = false, false, false // a replica may be behind
+	o.Protocol = 2
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = 1024, 0, 0, 0
+	return redis.NewClusterClient(&o)
+}
+
+// within dials in the watchdog's time and before the end of life.
+func within(life context.Context, dial dialer, watchdog time.Duration) dialer {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, watchdog)
+		defer cancel()
+		defer context.AfterFunc(life, cancel)()
+		return dial(ctx, network, addr)
+	}
+}
+
+// mortalDialer makes connections that end with life.
+func mortalDialer(life context.Context, dial dialer, f *failover) dialer {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if ctx.Value(established{}) != nil {
+			return nil, errConnectionLost
+		}
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, &dialError{err}
+		}
+		c := &mortal{Conn: conn, failover: f, keep: context.AfterFunc(life, func() { _ = conn.Close() })}
+		f.add(c)
+		return c, nil
+	}
+}
+
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
+
 // bounded returns d, or the limit if d is none or longer.
 func bounded(d, limit time.Duration) time.Duration {
 	if d <= 0 || d > limit {
@@ -155,7 +185,16 @@ func errorKind(err error) string {
 // it can be sent again.
 func neverSent(err error) bool {
 	var dial *dialError
-	return errors.As(err, &dial) || redis.IsAuthError(err) || redis.IsLoadingError(err)
+	return errors.As(err, &dial) || isElsewhere(err) || redis.IsAuthError(err) || redis.IsLoadingError(err)
+}
+
+// isElsewhere reports whether a server of a cluster refused a command for which another one is, or will be, in charge.
+func isElsewhere(err error) bool {
+	if !isReply(err) {
+		return false
+	}
+	word, _, _ := strings.Cut(err.Error(), " ")
+	return word == "MOVED" || word == "ASK" || word == "TRYAGAIN" || word == "CLUSTERDOWN"
 }
 
 // isReply reports whether err is an answer of Redis, so that the connection works.

@@ -53,6 +53,20 @@ func (q *inbound[T]) push(item T, size int) {
 	}
 }
 
+// add queues an item without waiting, for what is rare and small.
+func (q *inbound[T]) add(item T) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return
+	}
+	q.queue = append(q.queue, received[T]{item: item})
+	if !q.working {
+		q.working = true
+		q.goroutines.Go(q.work)
+	}
+}
+
 // work handles items until the queue is empty.
 func (q *inbound[T]) work() {
 	for {

@@ -219,11 +219,18 @@ func (p *publisher) send(ctx context.Context, group []outgoing) {
 func (p *publisher) expire() {
 	limit := time.Now().Add(-p.opts.Watchdog)
 	p.mu.Lock()
-	n := 0
-	for n < len(p.queue) && p.queue[n].queued.Before(limit) {
-		n++
+	var old []outgoing
+	if len(p.queue) > 0 && p.queue[0].queued.Before(limit) {
+		p.queue = slices.DeleteFunc(p.takeLocked(len(p.queue)), func(o outgoing) bool {
+			if o.durable || !o.queued.Before(limit) {
+				p.bytes += len(*o.payload)
+				return false
+			}
+			old = append(old, o)
+			return true
+		})
 	}
-	old, failure := p.takeLocked(n), p.failure
+	failure := p.failure
 	p.mu.Unlock()
 	p.giveUp(old, failure)
 }

@@ -22,6 +22,7 @@ const (
 	kindResponse
 	kindStream
 	kindMembership
+	kindSession
 )
 
 const (
@@ -32,7 +33,7 @@ const (
 )
 
 var (
-	kindNames   = [...]string{"broadcast", "room", "request", "response", "stream", "membership"}
+	kindNames   = [...]string{"broadcast", "room", "request", "response", "stream", "membership", "session"}
 	resultNames = [...]string{"delivered", "own", "no_match", "malformed"}
 )
 
@@ -46,13 +47,20 @@ type counters struct {
 	mu            sync.Mutex // guards the rare ones
 	requests      map[string]uint64
 	publishErrors map[string]uint64
+	gaps          map[string]uint64
 	reconnects    map[adapter.ReconnectKey]uint64
 }
 
 func newCounters() *counters {
 	return &counters{
-		requests: map[string]uint64{}, publishErrors: map[string]uint64{}, reconnects: map[adapter.ReconnectKey]uint64{},
+		requests: map[string]uint64{}, gaps: map[string]uint64{}, publishErrors: map[string]uint64{}, reconnects: map[adapter.ReconnectKey]uint64{},
 	}
+}
+
+func (c *counters) gap(cause string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gaps[cause]++
 }
 
 func (c *counters) request(outcome string) {
@@ -99,6 +107,7 @@ func (c *counters) stats() adapter.Stats {
 	s.Requests = maps.Clone(c.requests)
 	s.PublishErrors = maps.Clone(c.publishErrors)
 	s.Reconnects = maps.Clone(c.reconnects)
+	s.Gaps = maps.Clone(c.gaps)
 	return s
 }
 
