@@ -2,8 +2,11 @@ package socketio_test
 
 import (
 	"context"
+	"io"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"example.com/chorus/pkg/socketio"
 )
@@ -72,6 +75,36 @@ func BenchmarkDispatch(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkAck is the server's half of a question to a client: the event is written and queued, the answer decoded and
+// given to who waits. The client's half and the network are in BenchmarkEcho.
+func BenchmarkAck(b *testing.B) {
+	_, p, s := connected(b)
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		_, _ = io.Copy(io.Discard, p.ws.NetConn())
+	}()
+	answer := make([]byte, 0, 64)
+	id := uint64(0)
+	s.OnAnyOutgoing(func(context.Context, string, socketio.Args) { // when the question is queued
+		answer = strconv.AppendUint(append(answer[:0], "3"...), id, 10)
+		answer = append(answer, `["blue"]`...)
+		socketio.Receive(s, answer)
+		id++
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.EmitWithAck(ctx, "color?", 1); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.StopTimer()
+	p.ws.Close()
+	<-drained
 }
 
 // A relayed broadcast allocates its frame, the buffer in it and the message for the adapter, however large the
