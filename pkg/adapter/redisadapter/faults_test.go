@@ -269,6 +269,33 @@ func TestDeaf(t *testing.T) {
 	awaitHeard(t, far, near, "back")
 }
 
+// TestDeafButAlive lets a connection hear nothing although its pings are answered.
+func TestDeafButAlive(t *testing.T) {
+	server := startRedis(t)
+	proxy := startProxy(t, server.addr)
+	far := cluster(t, proxy.addr, 1, redisadapter.Options{})[0]
+	near := cluster(t, server.addr, 1, redisadapter.Options{})[0]
+	far.Enter(t, "room")
+	awaitHeard(t, near, far, "before")
+	var g gaps
+	g.trace(far)
+	start := time.Now()
+	proxy.swallowPushes()
+	eventually(t, "noticing the deafness", func() bool {
+		return stats(far).Reconnects[adapter.ReconnectKey{Role: adapter.RoleSubscribe, Cause: "deaf"}] == 1
+	})
+	if d := time.Since(start); d > 5*time.Second {
+		t.Errorf("noticed after %v, want within 5 s", d)
+	}
+	if d := g.all()[0]; d < time.Second || d > 5*time.Second {
+		t.Errorf("gap of %v, want that since the last message that came back", d)
+	}
+	awaitHeard(t, near, far, "after", "room")
+	if r := stats(near).Reconnects; len(r) > 0 {
+		t.Errorf("the other node reconnected: %v", r)
+	}
+}
+
 // TestLostAnswer lets Redis take a message whose answer never arrives: it must not be sent again.
 func TestLostAnswer(t *testing.T) {
 	server := startRedis(t)
@@ -468,4 +495,14 @@ func (b *lockedBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
+}
+
+func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
+
+// quiet returns log, or one that drops everything.
+func quiet(log *slog.Logger) *slog.Logger {
+	if log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return log
 }

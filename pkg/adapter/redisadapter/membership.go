@@ -156,7 +156,7 @@ func (m *membership) sayLocked(channel, kind string, number uint64) {
 // hear takes an announcement.
 func (m *membership) hear(h heard) {
 	a, err := decodeAnnouncement(h.payload)
-	if err == nil && m.members.Len() >= maxMembers && !m.members.Has(a.Node.ID) && a.Type != announceBye {
+	if err == nil && a.signature == m.signature && a.Type != announceBye && m.members.Len() >= maxMembers && !m.members.Has(a.Node.ID) {
 		err = fmt.Errorf("%w: more than %d nodes", errMalformed, maxMembers)
 	}
 	switch {
@@ -266,10 +266,13 @@ func (m *membership) stranger(a announcement) {
 }
 
 func (m *membership) tell() {
-	nodes := m.members.Alive()
 	m.mu.Lock()
 	observers := m.observers
 	m.mu.Unlock()
+	if len(observers) == 0 {
+		return
+	}
+	nodes := m.members.Alive()
 	for _, f := range observers {
 		f(nodes)
 	}

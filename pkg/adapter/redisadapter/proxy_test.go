@@ -1,7 +1,9 @@
 package redisadapter_test
 
 import (
+	"bytes"
 	"net"
+	"regexp"
 	"sync"
 	"testing"
 )
@@ -15,6 +17,7 @@ type proxy struct {
 	mu        sync.Mutex
 	questions chan struct{} // closed for the connections that swallow what clients say
 	answers   chan struct{} // closed for the connections that swallow what the server says
+	pushes    chan struct{} // closed for the connections that swallow what was published, and let pongs pass
 	all       []net.Conn
 }
 
@@ -24,7 +27,7 @@ func startProxy(t *testing.T, target string) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{addr: l.Addr().String(), target: target, questions: make(chan struct{}), answers: make(chan struct{})}
+	p := &proxy{addr: l.Addr().String(), target: target, questions: make(chan struct{}), answers: make(chan struct{}), pushes: make(chan struct{})}
 	p.running.Go(func() { p.accept(l) })
 	t.Cleanup(func() {
 		_ = l.Close()
@@ -50,17 +53,21 @@ func (p *proxy) accept(l net.Listener) {
 			continue
 		}
 		p.mu.Lock()
-		questions, answers := p.questions, p.answers
+		questions, answers, pushes := p.questions, p.answers, p.pushes
 		p.all = append(p.all, client, server)
 		p.mu.Unlock()
-		p.running.Go(func() { forward(server, client, questions) })
-		p.running.Go(func() { forward(client, server, answers) })
+		p.running.Go(func() { forward(server, client, questions, nil) })
+		p.running.Go(func() { forward(client, server, answers, pushes) })
 	}
 }
 
-func forward(to, from net.Conn, deaf <-chan struct{}) {
+// pongs are the answers to pings on a connection that listens.
+var pongs = regexp.MustCompile("\\*2\r\n\\$4\r\npong\r\n\\$[0-9]+\r\n[^\r]*\r\n")
+
+func forward(to, from net.Conn, deaf, pushes <-chan struct{}) {
 	defer func() { _ = to.Close() }()
 	buf := make([]byte, 32<<10)
+	listens := false
 	for {
 		n, err := from.Read(buf)
 		if err != nil {
@@ -71,7 +78,16 @@ func forward(to, from net.Conn, deaf <-chan struct{}) {
 			continue
 		default:
 		}
-		if _, err := to.Write(buf[:n]); err != nil {
+		data := buf[:n]
+		listens = listens || bytes.Contains(data, []byte("subscribe"))
+		select {
+		case <-pushes:
+			if listens {
+				data = bytes.Join(pongs.FindAll(data, -1), nil)
+			}
+		default:
+		}
+		if _, err := to.Write(data); err != nil {
 			return
 		}
 	}
@@ -92,4 +108,12 @@ func (p *proxy) swallowAnswers() {
 	defer p.mu.Unlock()
 	close(p.answers)
 	p.answers = make(chan struct{})
+}
+
+// swallowPushes lets clients hear only pongs on the connections that listen.
+func (p *proxy) swallowPushes() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.pushes)
+	p.pushes = make(chan struct{})
 }
