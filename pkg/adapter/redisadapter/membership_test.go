@@ -22,6 +22,7 @@ type air struct {
 	deaf     map[string]bool // hear nothing
 	delay    time.Duration
 	carrying sync.WaitGroup
+	hearing  sync.Mutex // what a node hears comes one after the other
 }
 
 func (a *air) add(id string, s signature) *membership {
@@ -43,6 +44,8 @@ func (a *air) publish(channel string, payload []byte) {
 			delay := a.delay
 			a.carrying.Go(func() {
 				time.Sleep(delay)
+				a.hearing.Lock()
+				defer a.hearing.Unlock()
 				m.hear(h)
 			})
 		}
@@ -89,7 +92,9 @@ func TestMembership(t *testing.T) {
 		a := start("a", same)
 		var lost []string
 		var goodbyes []bool
+		air.hearing.Lock()
 		a.left = func(id string, goodbye bool) { lost, goodbyes = append(lost, id), append(goodbyes, goodbye) }
+		air.hearing.Unlock()
 		b := start("b", same)
 		c := start("c", same)
 		stranger := start("d", signature{Mode: "streams", Prefix: "p", Streams: 3})
@@ -115,10 +120,12 @@ func TestMembership(t *testing.T) {
 		c.announce(membersChannel, announceAlive, 99) // too late to say
 		synctest.Wait()
 		expect(a)
+		air.hearing.Lock()
 		if !slices.Equal(lost, []string{"b", "c"}) || !slices.Equal(goodbyes, []bool{false, true}) {
 			t.Errorf("lost %q with goodbye %v, want b without and c with", lost, goodbyes)
 		}
 
+		air.hearing.Unlock()
 		e := start("e", same)
 		synctest.Wait()
 		expect(a, "e")
