@@ -31,7 +31,7 @@ type Stats struct {
 // ReceivedKey tells received messages apart.
 type ReceivedKey struct {
 	Kind   string // of channel, as in Stats.Published
-	Result string // delivered, own, no_match, malformed
+	Result string // delivered, own, no_match, malformed, repeated
 }
 
 // ReconnectKey tells reconnections apart.

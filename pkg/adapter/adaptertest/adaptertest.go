@@ -39,6 +39,8 @@ func Run(t *testing.T, connect func(t *testing.T) []adapter.Adapter) {
 		{"Close", testClose},
 		{"CloseFlushes", testCloseFlushes},
 		{"EndedContext", testEndedContext},
+		{"Records", testRecords},
+		{"Sessions", testSessions},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			adapters := connect(t)

@@ -4,8 +4,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"example.com/chorus/pkg/adapter"
 )
 
@@ -22,25 +20,27 @@ type echoes struct {
 	mu      sync.Mutex
 	last    uint64 // number of the newest
 	waiting map[uint64]*echo
-	order   []*echo // from oldest to newest; those that are no longer waiting are skipped
-	upTo    uint64  // those up to this number are to be delivered now
+	entries map[uint64]*echo // by the number of the entry: those that wait and are on their way
+	order   []*echo          // from oldest to newest; those that are no longer waiting are skipped
+	upTo    uint64           // those up to this number are to be delivered now
 	timer   *time.Timer
 	cut     bool // nothing has come back since one was waited for in vain
 	closed  bool
 }
 
 type echo struct {
-	number  uint64
+	number  uint64 // in the order of the senders
+	entry   uint64 // 0 until it is on its way
 	message *adapter.Message
 	sent    time.Time
 }
 
 func newEchoes(patience time.Duration, limit int, impatient func()) *echoes {
-	return &echoes{patience: patience, limit: limit, impatient: impatient, waiting: map[uint64]*echo{}}
+	return &echoes{patience: patience, limit: limit, impatient: impatient, waiting: map[uint64]*echo{}, entries: map[uint64]*echo{}}
 }
 
-// expect returns the number of a message that goes out.
-func (e *echoes) expect(m *adapter.Message) uint64 {
+// expect notes a message that is to go out.
+func (e *echoes) expect(m *adapter.Message) *echo {
 	e.mu.Lock()
 	e.last++
 	n := &echo{number: e.last, message: m, sent: time.Now()}
@@ -60,24 +60,32 @@ func (e *echoes) expect(m *adapter.Message) uint64 {
 	if overdue {
 		e.impatient()
 	}
-	return n.number
+	return n
 }
 
-// sent returns what hears whether a message went out.
-func (e *echoes) sent(number uint64) func(redis.Cmder, error) {
-	return func(_ redis.Cmder, err error) {
-		if err != nil {
-			e.giveUp(number)
-		}
+// launch notes that a message is on its way, as the entry of this number, and returns the number.
+func (e *echoes) launch(n *echo, entry uint64) uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.waiting[n.number] != nil {
+		n.entry = entry
+		e.entries[entry] = n
 	}
+	return entry
+}
+
+// removeLocked ends the wait for a message.
+func (e *echoes) removeLocked(n *echo) {
+	delete(e.waiting, n.number)
+	delete(e.entries, n.entry)
 }
 
 // giveUp has a message delivered that will not come back, or not soon, and all before it.
-func (e *echoes) giveUp(number uint64) {
+func (e *echoes) giveUp(n *echo) {
 	e.mu.Lock()
-	_, waits := e.waiting[number]
+	waits := e.waiting[n.number] != nil
 	if waits {
-		e.upTo = max(e.upTo, number)
+		e.upTo = max(e.upTo, n.number)
 	}
 	e.mu.Unlock()
 	if waits {
@@ -85,16 +93,16 @@ func (e *echoes) giveUp(number uint64) {
 	}
 }
 
-// came returns the message that came back; nil if it was delivered already.
-func (e *echoes) came(number uint64) *adapter.Message {
+// came returns the message that came back as the entry of this number; nil if it was delivered already.
+func (e *echoes) came(entry uint64) *adapter.Message {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.cut = false
-	n := e.waiting[number]
+	n := e.entries[entry]
 	if n == nil {
 		return nil
 	}
-	delete(e.waiting, number)
+	e.removeLocked(n)
 	e.armLocked()
 	return n.message
 }
@@ -104,7 +112,7 @@ func (e *echoes) due() (messages []*adapter.Message) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for n := e.oldestLocked(); n != nil && n.number <= e.upTo; n = e.oldestLocked() {
-		delete(e.waiting, n.number)
+		e.removeLocked(n)
 		messages = append(messages, n.message)
 	}
 	e.armLocked()

@@ -17,8 +17,9 @@ type outgoing struct {
 	queued  time.Time
 	// fleeting is a sign of life that is worth nothing later: it is not sent after a failure, and no loss is counted.
 	fleeting bool
-	// durable is worth something however late it comes: it waits for Redis as long as there is room.
-	durable bool
+	// entry, if not nil, makes it an entry of a stream. That is worth something however late it comes, so it waits for Redis
+	// as long as there is room; and whether one went out whose answer got lost can be found out.
+	entry *entryFields
 	// done, if not nil, is called once with the answer of Redis or why there is none. It runs on the publisher's
 	// goroutine and must not wait. It is not called when enqueue returns an error.
 	done func(reply redis.Cmder, err error)

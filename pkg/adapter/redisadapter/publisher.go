@@ -29,6 +29,9 @@ type publisher struct {
 	traces *traces
 	// listening waits until the subscription is whole, at most until ctx ends.
 	listening func(ctx context.Context)
+	// verify returns those of the entries whose answers got lost that did not go out. It is nil where there are no streams.
+	verify    func(ctx context.Context, uncertain []outgoing) (missing []outgoing, err error)
+	uncertain []outgoing     // of the goroutine alone
 	complain  rate.Sometimes // logs errors of single messages
 	wake      chan struct{}  // of capacity 1: the queue is not empty, or closing
 
@@ -140,7 +143,7 @@ func (p *publisher) run(ctx context.Context) {
 			}
 		}
 	}
-	p.giveUp(p.takeAll(), errors.Join(adapter.ErrClosed, p.status()))
+	p.giveUp(append(p.uncertain, p.takeAll()...), errors.Join(adapter.ErrClosed, p.status()))
 }
 
 // recover tries until Redis answers and our own subscription is back, which stands for those of the other nodes:
@@ -160,6 +163,10 @@ func (p *publisher) recover(ctx context.Context) bool {
 			return false
 		}
 		if err := p.rdb.Ping(ctx).Err(); err != nil {
+			p.setFailure(err)
+			continue
+		}
+		if err := p.settle(ctx); err != nil {
 			p.setFailure(err)
 			continue
 		}
@@ -199,6 +206,8 @@ func (p *publisher) send(ctx context.Context, group []outgoing) {
 			o.finish(cmds[i], nil)
 		case neverSent(err) && !o.fleeting:
 			again = append(again, o)
+		case o.entry != nil && !isReply(err):
+			p.uncertain = append(p.uncertain, o)
 		default:
 			lost, cause = append(lost, o), err
 		}
@@ -207,12 +216,32 @@ func (p *publisher) send(ctx context.Context, group []outgoing) {
 		p.traces.published(sent, wait, nil)
 	}
 	if err != nil {
-		if !isReply(err) || neverSent(err) {
+		if !isReply(err) || neverSent(err) || len(p.uncertain) > 0 {
 			p.setFailure(err)
 		}
 		p.putBack(again)
 		p.giveUp(lost, cause)
 	}
+}
+
+// settle finds out which entries went out whose answers got lost, and has the others sent again before all else.
+func (p *publisher) settle(ctx context.Context) error {
+	if len(p.uncertain) == 0 {
+		return nil
+	}
+	missing, err := p.verify(ctx, p.uncertain)
+	if err != nil {
+		return fmt.Errorf("look for entries whose answers got lost: %w", err)
+	}
+	for _, o := range p.uncertain {
+		if !slices.ContainsFunc(missing, func(m outgoing) bool { return m.entry == o.entry }) {
+			p.counts.published[o.kind].Add(1)
+			o.finish(nil, nil)
+		}
+	}
+	p.uncertain = nil
+	p.putBack(missing)
+	return nil
 }
 
 // expire gives up what waited too long for Redis.
@@ -222,7 +251,7 @@ func (p *publisher) expire() {
 	var old []outgoing
 	if len(p.queue) > 0 && p.queue[0].queued.Before(limit) {
 		p.queue = slices.DeleteFunc(p.takeLocked(len(p.queue)), func(o outgoing) bool {
-			if o.durable || !o.queued.Before(limit) {
+			if o.entry != nil || !o.queued.Before(limit) {
 				p.bytes += len(*o.payload)
 				return false
 			}

@@ -30,11 +30,12 @@ const (
 	resultOwn
 	resultNoMatch
 	resultMalformed
+	resultRepeated
 )
 
 var (
 	kindNames   = [...]string{"broadcast", "room", "request", "response", "stream", "membership", "session"}
-	resultNames = [...]string{"delivered", "own", "no_match", "malformed"}
+	resultNames = [...]string{"delivered", "own", "no_match", "malformed", "repeated"}
 )
 
 // counters are the totals of an adapter; messages cost one atomic addition each.

@@ -21,7 +21,8 @@ import (
 //	data  the data of the message: JSON, or the base64 text of MessagePack when there is binary data in it
 //
 // Chorus adds what Node does not look at: t, the microseconds since 1970 when it was emitted, and n, which counts the
-// broadcasts of a sender that keeps sessions. Entries without nsp are ignored by everyone.
+// entries of a sender in the order of each stream: by it a sender finds its entries again, and one that is there twice is
+// read once. Entries without nsp are ignored by everyone.
 
 // streamEntry is an entry as it was read, with its data not looked at.
 type streamEntry struct {
@@ -39,12 +40,18 @@ type entryFields struct {
 	uid, namespace string
 	kind           clusterType
 	sent           time.Time
-	number         uint64
 	maxLen         int64
+
+	number uint64        // 0 until it is sent for the first time
+	next   func() uint64 // returns the number; it is called on the goroutine of the publisher
 }
 
-// add is the command of an outgoing entry, whose channel is the name of the stream.
-func (f *entryFields) add(ctx context.Context, pipe redis.Pipeliner, o *outgoing) {
+// addCommand is the command of an outgoing entry, whose channel is the name of the stream.
+func addCommand(ctx context.Context, pipe redis.Pipeliner, o *outgoing) {
+	f := o.entry
+	if f.number == 0 {
+		f.number = f.next()
+	}
 	pipe.XAdd(ctx, f.args(o.channel, *o.payload))
 }
 

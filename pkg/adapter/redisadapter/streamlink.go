@@ -2,11 +2,12 @@ package redisadapter
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"golang.org/x/time/rate"
 
 	"example.com/chorus/internal/cluster"
@@ -86,15 +87,29 @@ func (l *streamLink) add(ctx context.Context, c *clusterMessage) error {
 	if l.inbound.isClosed() {
 		return adapter.ErrClosed
 	}
-	fields := &entryFields{
-		uid: c.uid, namespace: c.namespace, kind: c.kind, sent: c.sent, maxLen: l.adapter.streamsOpts.MaxLen,
+	o := newOutgoing(addCommand, l.stream, kindStream)
+	o.entry = &entryFields{
+		uid: c.uid, namespace: c.namespace, kind: c.kind, sent: c.sent, maxLen: l.adapter.streamsOpts.MaxLen, next: l.adapter.nextNumber,
 	}
-	o := newOutgoing(fields.add, l.stream, kindStream)
-	o.durable = true
 	if l.echoes != nil && c.kind == clusterBroadcast {
-		fields.number = l.echoes.expect(c.message)
-		o.done = l.echoes.sent(fields.number)
+		e := l.echoes.expect(c.message)
+		o.entry.next = func() uint64 { return l.echoes.launch(e, l.adapter.nextNumber()) }
+		o.done = func(_ redis.Cmder, err error) {
+			if err != nil {
+				l.echoes.giveUp(e)
+			}
+		}
+		if err := l.enqueue(ctx, c, o); err != nil { // the clients of this node get it
+			l.echoes.giveUp(e)
+			return err
+		}
+		return nil
 	}
+	return l.enqueue(ctx, c, o)
+}
+
+// enqueue encodes an entry and queues it.
+func (l *streamLink) enqueue(ctx context.Context, c *clusterMessage, o outgoing) error {
 	err := l.encodable(c)
 	if err == nil {
 		*o.payload, err = appendEntryData(*o.payload, l.adapter.opts.limits(), c)
@@ -103,9 +118,6 @@ func (l *streamLink) add(ctx context.Context, c *clusterMessage) error {
 		err = l.adapter.publisher.enqueue(ctx, o)
 	}
 	if err != nil {
-		if fields.number > 0 { // the clients of this node get it
-			l.echoes.giveUp(fields.number)
-		}
 		o.release()
 	}
 	return err
@@ -276,16 +288,38 @@ func (l *streamLink) dispatch(h heard) (result, error) {
 	case c.uid == "" || c.uid == emitterUID:
 		return resultMalformed, clusterMalformed("uid of a request", errMissing)
 	default:
-		l.local.Answer(c.message, func(r *adapter.Response) { l.respond(c, r) })
+		l.local.Answer(c.message, l.responder(c))
 	}
 	return resultDelivered, nil
 }
 
-// respond publishes an answer. What cannot be sent is counted by the publisher, and missing at the one who asked.
+// responder returns what the namespace calls to answer. A broadcast is answered with the number of clients and then by
+// each of them, all else once; Node would take a second answer for that of another server.
+func (l *streamLink) responder(to *clusterMessage) func(*adapter.Response) {
+	var answered atomic.Bool
+	return func(r *adapter.Response) {
+		if r == nil || l.inbound.isClosed() {
+			return
+		}
+		if ack := to.kind == clusterBroadcast && r.Packet != nil; ack || !answered.Swap(true) {
+			l.respond(to, r)
+		}
+	}
+}
+
+// respond publishes an answer. What cannot be sent is missing at the one who asked.
 func (l *streamLink) respond(to *clusterMessage, r *adapter.Response) {
 	c := newClusterResponse(to, r, l.adapter.uid)
-	err := l.send(l.adapter.life, l.private(to.uid), kindResponse, &c)
-	if err != nil && !errors.Is(err, adapter.ErrClosed) {
+	o := newOutgoing(publishCommand, l.private(to.uid), kindResponse)
+	err := l.encodable(&c)
+	if err == nil {
+		*o.payload, err = appendClusterAs(*o.payload, l.adapter.opts.limits(), &c, true)
+	}
+	if err == nil {
+		err = l.adapter.reply(o)
+	}
+	if err != nil {
+		o.release()
 		l.complain.Do(func() {
 			l.adapter.opts.Logger.Error("redisadapter: cannot answer a request",
 				slog.String("namespace", l.channels.namespace), slog.Any("error", err))
@@ -307,6 +341,11 @@ func (l *streamLink) Request(ctx context.Context, m *adapter.Message, response f
 	}
 	if l.inbound.isClosed() {
 		return fmt.Errorf("redisadapter: request: %w", adapter.ErrClosed)
+	}
+	if deadline, ok := ctx.Deadline(); ok && m.Timeout == 0 {
+		asked := *m
+		asked.Timeout = max(time.Until(deadline), 0)
+		m = &asked
 	}
 	c := newClusterMessage(m, l.adapter.uid, l.channels.namespace, newClusterID())
 	return l.adapter.request(ctx, exchange{

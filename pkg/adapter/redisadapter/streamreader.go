@@ -18,7 +18,7 @@ import (
 // Why a reader could not go on at its position; as in adapter.Stats.Gaps.
 const (
 	gapTrimmed = "trimmed" // entries behind it are gone: this node was too slow or away for too long
-	gapReset   = "reset"   // the stream is another one: Redis lost its data
+	gapReset   = "reset"   // the stream is empty or another one: Redis lost its data
 )
 
 // streamReader reads one stream over one connection, from the end that the stream had when it began. It goes on from the
@@ -34,6 +34,7 @@ type streamReader struct {
 	position adapter.Offset         // of the last entry that was read
 	known    bool                   // there is a position
 	links    map[string]*streamLink // by namespace
+	numbers  map[string]uint64      // the last one of each sender
 	up       bool
 	failure  error // why it is not
 	lost     bool  // a connection that worked failed
@@ -43,7 +44,7 @@ type streamReader struct {
 func newStreamReader(stream string, a *streams) *streamReader {
 	return &streamReader{
 		stream: stream, opts: &a.streamsOpts, rdb: a.rdb, counts: a.counts, traces: &a.traces,
-		links: map[string]*streamLink{}, failure: errNotConnected,
+		links: map[string]*streamLink{}, numbers: map[string]uint64{}, failure: errNotConnected,
 	}
 }
 
@@ -122,17 +123,17 @@ func (r *streamReader) check(ctx context.Context, position adapter.Offset) error
 	r.mu.Lock()
 	now := r.position
 	r.mu.Unlock()
-	switch {
-	case last.IsZero():
+	gap := gapTrimmed
+	if last.IsZero() { // what is added before the mark is read too
+		gap = gapReset
 		if last, err = r.mark(ctx); err != nil {
 			return err
 		}
-		r.begin(last, gapReset)
-	case last.Compare(now) < 0: // ids never go back in one stream
-		r.begin(last, gapReset)
-	default:
-		r.begin(now, gapTrimmed)
 	}
+	if last.Compare(now) < 0 { // ids never go back in one stream
+		now, gap = last, gapReset
+	}
+	r.begin(now, gap)
 	return nil
 }
 
@@ -222,17 +223,36 @@ func (r *streamReader) take(x *redis.XMessage) {
 		r.position = e.offset
 	}
 	l := r.links[e.namespace]
+	again := e.number > 0 && r.againLocked(&e)
 	r.mu.Unlock()
 	received := &r.counts.received[kindStream]
 	switch {
 	case err != nil:
 		received[resultMalformed].Add(1)
 	case !ok:
+	case again:
+		received[resultRepeated].Add(1)
 	case l == nil:
 		received[resultNoMatch].Add(1)
 	default:
 		l.push(r, e)
 	}
+}
+
+// maxSenders bounds the senders whose numbers are remembered.
+const maxSenders = 4096
+
+// againLocked reports whether an entry was read before: it was added twice, because its sender lost the first answer and
+// did not find it in the stream yet.
+func (r *streamReader) againLocked(e *streamEntry) bool {
+	if e.number <= r.numbers[e.uid] {
+		return true
+	}
+	if len(r.numbers) >= maxSenders {
+		clear(r.numbers)
+	}
+	r.numbers[e.uid] = e.number
+	return false
 }
 
 func (r *streamReader) touch() {

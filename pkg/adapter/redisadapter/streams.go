@@ -95,6 +95,7 @@ type streams struct {
 	taking      chan struct{}         // of capacity maxTaking
 	listening   redis.UniversalClient // of the subscriber in a cluster of Redis, else nil
 
+	added   uint64                   // numbers of entries that were given out, by the publisher's goroutine alone
 	readers map[string]*streamReader // by stream; guarded by line.mu
 }
 
@@ -139,6 +140,7 @@ func NewStreams(rdb redis.UniversalClient, o *StreamsOptions) adapter.Adapter {
 	if a.invalid != nil {
 		return a
 	}
+	a.publisher.verify = a.verify
 	if c, ok := rdb.(*redis.ClusterClient); ok { // each stream and each session has its server
 		a.listening = a.rdb
 		a.rdb = newClusterClient(a.life, c, a.opts.Watchdog)

@@ -2,6 +2,7 @@ package redisadapter_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 
@@ -21,13 +22,13 @@ func streamNodes(t testing.TB, addr string, n int, o redisadapter.StreamsOptions
 
 func TestStreamsMiniredis(t *testing.T) {
 	adaptertest.Run(t, func(t *testing.T) []adapter.Adapter {
-		return streamNodes(t, miniredis.RunT(t).Addr(), 3, redisadapter.StreamsOptions{})
+		return streamNodes(t, miniredis.RunT(t).Addr(), 3, redisadapter.StreamsOptions{LocalAfter: 10 * time.Second})
 	})
 }
 
 func TestStreamsRedis(t *testing.T) {
 	server := startRedis(t)
 	adaptertest.Run(t, func(t *testing.T) []adapter.Adapter {
-		return streamNodes(t, server.addr, 3, redisadapter.StreamsOptions{StreamCount: 3})
+		return streamNodes(t, server.addr, 3, redisadapter.StreamsOptions{StreamCount: 3, LocalAfter: 10 * time.Second})
 	})
 }
