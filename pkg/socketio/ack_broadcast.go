@@ -47,10 +47,10 @@ func (c *collector) answer(r ackResult) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.settled++
-	if r.err == nil {
-		c.addLocked(r.args)
-	} else {
+	if r.err != nil {
 		c.causes = withCause(c.causes, r.err)
+	} else {
+		c.addLocked(r.args)
 	}
 	c.finishLocked()
 }
@@ -104,16 +104,19 @@ func (c *collector) result(cause, request error) ([]Args, error) {
 	if c.enough != nil && len(answers) > 0 {
 		return answers, nil
 	}
-	silent, isSilent := errors.AsType[*adapter.SilentNodesError](request)
-	if expected := len(c.asked) + c.elsewhere; len(answers) < expected {
-		if isSilent {
-			cause = silent
-		}
-		return answers, &MissingAcksError{
-			Expected: expected, Received: len(answers), Cause: withCause(withCause(c.causes, cause), request),
+	expected := len(c.asked) + c.elsewhere
+	if len(answers) >= expected {
+		return answers, request
+	}
+	for _, err := range []error{c.causes, cause} {
+		if err != nil {
+			request = withCause(request, err)
 		}
 	}
-	return answers, request
+	if request == nil { // another node left in order, and its clients with it
+		request = ErrDisconnected
+	}
+	return answers, &MissingAcksError{Expected: expected, Received: len(answers), Cause: request}
 }
 
 // withCause adds a cause to those that are known, unless it is among them.

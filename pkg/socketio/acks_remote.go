@@ -11,7 +11,7 @@ import (
 // ackers is told of the receivers of a broadcast with acknowledgements, inside of the broadcast.
 type ackers interface {
 	expect(s *Socket)              // before the event is queued
-	unexpect(s *Socket, err error) // it was not queued, and why
+	unexpect(s *Socket, err error) // why it was not queued
 }
 
 var (

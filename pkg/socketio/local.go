@@ -2,6 +2,7 @@ package socketio
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 
 	"example.com/chorus/pkg/adapter"
@@ -99,14 +100,8 @@ func (n *Namespace) ignore(reason int, m *adapter.Message, err error) {
 
 // complain tells the log of what others can cause any number of times, so that only some of it is told.
 func (n *Namespace) complain(message string, attrs ...any) {
-	l := &n.server.complaints
-	l.held.Add(1)
-	l.often.Do(func() {
-		log := n.server.options.Logger.With("namespace", n.name)
-		if more := l.held.Swap(0) - 1; more > 0 {
-			log = log.With("others", more)
-		}
-		log.Warn(message, attrs...)
+	n.server.complaints.log(n.server.options.Logger, func(log *slog.Logger) {
+		log.With("namespace", n.name).Warn(message, attrs...)
 	})
 }
 

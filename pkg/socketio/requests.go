@@ -122,7 +122,7 @@ func (s *Server) requestDone(t requestType, err error, answers int, d time.Durat
 	s.cluster.requests[t][result].Add(1)
 	for _, trace := range s.traceList() {
 		if trace.RequestDone != nil {
-			trace.RequestDone(requestNames[t], requestResult[result], d)
+			s.told("RequestDone", func() { trace.RequestDone(requestNames[t], requestResult[result], d) })
 		}
 	}
 }
