@@ -21,7 +21,7 @@ type Emitter interface {
 	Emit(ctx context.Context, event string, args ...any) error
 }
 
-// Asker is what one client is asked with: a Socket or a SocketEmitter.
+// Asker is what one client is asked with: a Socket, a SocketEmitter, a RemoteSocket.
 type Asker interface {
 	EmitWithAck(ctx context.Context, event string, args ...any) (Args, error)
 }

@@ -23,7 +23,10 @@ func newRemoteSocket(n *Namespace, s *Socket) *RemoteSocket {
 	return &RemoteSocket{nsp: n, local: s, described: adapter.Socket{ID: s.id, Rooms: s.Rooms(), Data: s.encodeData()}}
 }
 
-var _ Emitter = (*RemoteSocket)(nil)
+var (
+	_ Emitter = (*RemoteSocket)(nil)
+	_ Asker   = (*RemoteSocket)(nil)
+)
 
 // ID returns the public id of the socket, which is also the name of a room that it is in.
 func (r *RemoteSocket) ID() string { return r.described.ID }

@@ -1,9 +1,6 @@
 package socketio
 
-import (
-	"context"
-	"fmt"
-)
+import "context"
 
 // ServerSideRegistrar is what handlers of server-side events are registered with: a Server, a Namespace, a
 // ParentNamespace.
@@ -55,20 +52,15 @@ func (c Call[Req, Resp]) HandleServerSide(r ServerSideRegistrar, h func(ctx cont
 	})
 }
 
-// CallServerSide sends the event to the other servers and returns what they answer; see
-// Namespace.ServerSideEmitWithAck. With an error it returns what came and could be decoded.
+// CallServerSide sends the event to the other servers and returns what they answer, as CallAll does; see
+// Namespace.ServerSideEmitWithAck.
 func (c Call[Req, Resp]) CallServerSide(ctx context.Context, to ServerSideEmitter, req Req) ([]Resp, error) {
-	answers, err := to.ServerSideEmitWithAck(ctx, string(c), spread(&req)...)
-	out := make([]Resp, 0, len(answers))
-	for _, args := range answers {
-		var resp Resp
-		if wrong := gather(args, &resp); wrong != nil {
-			if err == nil {
-				err = fmt.Errorf("socketio: acknowledgement of %q: %w", string(c), wrong)
-			}
-			continue
-		}
-		out = append(out, resp)
-	}
-	return out, err
+	return c.CallAll(ctx, otherServers{to}, req)
+}
+
+// otherServers answer as an audience of clients does.
+type otherServers struct{ ServerSideEmitter }
+
+func (o otherServers) EmitWithAck(ctx context.Context, event string, args ...any) ([]Args, error) {
+	return o.ServerSideEmitWithAck(ctx, event, args...)
 }
