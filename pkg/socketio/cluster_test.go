@@ -298,6 +298,11 @@ func TestClusterEmitWithAck(t *testing.T) {
 		if !ok || missing.Expected != 3 || missing.Received != 2 || !slices.Equal(silent(err), []string{"three"}) {
 			t.Errorf("EmitWithAck = %v, want 2 of 3 and three silent", err)
 		}
+		for result, want := range map[string]uint64{"ok": 7, "partial": 1} { // clients that do not answer change nothing
+			if n := one.Stats().Requests[socketio.RequestKey{Type: "broadcast_ack", Result: result}]; n != want {
+				t.Errorf("%d requests are %s, want %d", n, result, want)
+			}
+		}
 		if _, err := one.To("two").EmitWithAck(t.Context(), "connect"); !errors.Is(err, socketio.ErrReservedEvent) {
 			t.Errorf("EmitWithAck of a reserved event = %v", err)
 		}

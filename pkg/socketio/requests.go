@@ -30,11 +30,20 @@ var (
 	requestResult = [...]string{"ok", "partial", "timeout", "error"}
 )
 
+// Indexes into requestResult.
+const (
+	resultOK = iota
+	resultPartial
+	resultTimeout
+	resultError
+)
+
 // RequestKey tells requests to the other nodes apart.
 type RequestKey struct {
 	// Type is fetch, count, join, leave, disconnect, serverside_emit or broadcast_ack.
 	Type string
-	// Result is ok; partial, when something that had to come did not; timeout, when nothing came; or error.
+	// Result is ok; partial, when not all nodes answered in time; timeout, when none did; or error. Clients that do not
+	// acknowledge a broadcast change nothing.
 	Result string
 }
 
@@ -108,16 +117,16 @@ func (n *Namespace) request(
 
 // requestDone counts and traces a request.
 func (s *Server) requestDone(t requestType, err error, answers int, d time.Duration) {
-	result := 3
+	result := resultError
 	_, silent := errors.AsType[*adapter.SilentNodesError](err)
+	ended := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 	switch {
-	case err == nil:
-		result = 0
-	case !silent && !errors.Is(err, context.DeadlineExceeded):
-	case answers > 0:
-		result = 1
-	default:
-		result = 2
+	case err == nil || t == requestBroadcastAck && ended && !silent: // all nodes answered; what clients do is another matter
+		result = resultOK
+	case silent && answers > 0:
+		result = resultPartial
+	case silent || ended:
+		result = resultTimeout
 	}
 	s.cluster.requests[t][result].Add(1)
 	for _, trace := range s.traceList() {

@@ -25,6 +25,7 @@ type eventMetrics struct {
 	delivery   *prometheus.HistogramVec // by origin
 	skew       prometheus.Counter
 	handler    *prometheus.HistogramVec // by event
+	request    *prometheus.HistogramVec // by type
 	publish    prometheus.Histogram
 	batch      prometheus.Histogram
 	gap        prometheus.Histogram
@@ -39,12 +40,16 @@ func newEventMetrics() eventMetrics {
 		skew: prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: "clock_skew_total",
 			Help: "Sampled deliveries that came before they were sent, by the clocks of two nodes."}),
 		handler: histogramVec("handler_seconds", "How long event handlers ran.", latencyBuckets, "event"),
+		request: histogramVec("adapter_request_seconds", "How long requests to the other nodes took.", latencyBuckets, "type"),
 		publish: prometheus.NewHistogram(histogramOpts("redis_publish_seconds", "From the queue to the answer of Redis, for the oldest message of a pipeline.", latencyBuckets)),
 		batch:   prometheus.NewHistogram(histogramOpts("redis_publish_batch", "Messages per pipeline.", batchBuckets)),
 		gap:     prometheus.NewHistogram(histogramOpts("redis_gap_seconds", "How long nothing could be heard before a subscription was back.", gapBuckets)),
 	}
 	for _, transport := range transports {
 		m.duration.WithLabelValues(transport)
+	}
+	for _, t := range requestTypes {
+		m.request.WithLabelValues(t)
 	}
 	return m
 }
@@ -63,7 +68,7 @@ func histogramVec(name, help string, buckets []float64, label string) *prometheu
 }
 
 func (m *eventMetrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.duration, m.recipients, m.fanout, m.delivery, m.skew, m.handler, m.publish, m.batch, m.gap}
+	return []prometheus.Collector{m.duration, m.recipients, m.fanout, m.delivery, m.skew, m.handler, m.request, m.publish, m.batch, m.gap}
 }
 
 // trace returns functions that feed the metrics. Series are looked up beforehand, as some functions run for
@@ -87,6 +92,9 @@ func (m *eventMetrics) trace() *socketio.Trace {
 			delivery(origin).Observe(latency.Seconds())
 		},
 		HandlerDone: func(_ string, d time.Duration, _ error) { handler.Observe(d.Seconds()) },
+		RequestDone: func(requestType, _ string, d time.Duration) {
+			m.request.WithLabelValues(bounded(requestTypes, requestType)).Observe(d.Seconds())
+		},
 		Adapter: adapter.Trace{
 			Published: func(messages int, wait time.Duration, err error) {
 				if err != nil {

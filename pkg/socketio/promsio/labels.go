@@ -12,23 +12,27 @@ const other = "other"
 
 // The closed lists of label values.
 var (
-	transports      = []string{"polling", "websocket"}
-	origins         = []string{"local", "remote"}
-	closeReasons    = []string{"client", "server", "ping_timeout", "transport_error", "parse_error", "slow_consumer", "drain", "limit"}
-	handshakes      = []string{"ok", "bad_request", "unknown_transport", "forbidden", "limit", "draining", "cors"}
-	rejections      = []string{"unknown_sid", "wrong_node", "bad_method", "too_large", "overlap"}
-	upgrades        = []string{"ok", "timeout", "probe_failed", "closed"}
-	connects        = []string{"ok", "middleware", "timeout", "unknown_namespace"}
-	recoveryResults = []string{"ok", "expired", "unknown", "too_many", "no_offset", "unavailable", "late", "unsaved"}
-	scopes          = []string{"all", "rooms", "except"}
-	drops           = []string{"volatile", "queue_full", "closed", "too_large"}
-	roles           = []string{"publish", "subscribe"}
-	causes          = []string{"closed", "watchdog", "deaf", "moved", "failover"}
-	channelKinds    = []string{"broadcast", "room", "request", "response", "stream", "membership"}
-	publishErrors   = []string{"timeout", "refused", "moved", "oom", "readonly", "auth", other}
-	receiveResults  = []string{"delivered", "own", "no_match", "malformed"}
-	outcomes        = []string{"complete", "incomplete", "failed"}
-	subscriptions   = []string{"channel", "pattern", "sharded"}
+	transports        = []string{"polling", "websocket"}
+	origins           = []string{"local", "remote"}
+	closeReasons      = []string{"client", "server", "ping_timeout", "transport_error", "parse_error", "slow_consumer", "drain", "limit"}
+	handshakes        = []string{"ok", "bad_request", "unknown_transport", "forbidden", "limit", "draining", "cors"}
+	rejections        = []string{"unknown_sid", "wrong_node", "bad_method", "too_large", "overlap"}
+	upgrades          = []string{"ok", "timeout", "probe_failed", "closed"}
+	connects          = []string{"ok", "middleware", "timeout", "unknown_namespace"}
+	requestTypes      = []string{"fetch", "count", "join", "leave", "disconnect", "serverside_emit", "broadcast_ack", other}
+	requestResults    = []string{"ok", "partial", "timeout", "error", other}
+	recoveryResults   = []string{"ok", "expired", "unknown", "too_many", "no_offset", "unavailable", "late", "unsaved"}
+	serverSideResults = []string{"handled", "failed", "no_handler", "queue_full"}
+	ignoredReasons    = []string{"queue_full", "unknown_kind", "malformed"}
+	scopes            = []string{"all", "rooms", "except"}
+	drops             = []string{"volatile", "queue_full", "closed", "too_large"}
+	roles             = []string{"publish", "subscribe"}
+	causes            = []string{"closed", "watchdog", "deaf", "moved", "failover"}
+	channelKinds      = []string{"broadcast", "room", "request", "response", "stream", "membership"}
+	publishErrors     = []string{"timeout", "refused", "moved", "oom", "readonly", "auth", other}
+	receiveResults    = []string{"delivered", "own", "no_match", "malformed"}
+	outcomes          = []string{"complete", "incomplete", "failed"}
+	subscriptions     = []string{"channel", "pattern", "sharded"}
 )
 
 // disconnects are the reasons of the Socket.IO protocol, and those of our own limits, as labels.

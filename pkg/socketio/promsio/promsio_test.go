@@ -50,6 +50,9 @@ func busyServer(namespaces int) *fakeServer {
 	f := &fakeServer{stats: socketio.Stats{
 		Upgrades: count(upgrades...), Rejected: count(rejections...), Dropped: count(drops...),
 		QueueBytes: 10, QueueMessages: 11, HandlerPanics: 12, Draining: true,
+		Nodes:      3,
+		Requests:   map[socketio.RequestKey]uint64{{Type: "fetch", Result: "ok"}: 4, {Type: "count", Result: "timeout"}: 5, {Type: "invented", Result: "ok"}: 6},
+		ServerSide: count(serverSideResults...), Ignored: count(ignoredReasons...),
 		Adapter: &adapter.Stats{
 			Up:            map[adapter.Role]bool{adapter.RolePublish: true},
 			Published:     count(channelKinds...),
@@ -93,6 +96,9 @@ func happen(t *socketio.Trace) {
 	for i := range 100 {
 		t.HandlerDone(fmt.Sprintf("event %d", i), time.Millisecond, nil)
 	}
+	for _, requestType := range append(slices.Clone(requestTypes), "invented") {
+		t.RequestDone(requestType, "ok", time.Millisecond)
+	}
 	t.Adapter.Published(7, time.Millisecond, nil)
 	t.Adapter.Published(5000, time.Minute, errors.New("given up")) // no pipeline held them, and Redis did not answer
 	t.Adapter.Gap(time.Second)
@@ -125,6 +131,8 @@ chorus_events_sent_total{kind="emit",namespace="/n0"} 4
 chorus_redis_up{role="publish"} 1
 chorus_redis_up{role="subscribe"} 0
 `},
+		{"chorus_cluster_nodes", "# HELP chorus_cluster_nodes Nodes that this one believes in, itself included.\n# TYPE chorus_cluster_nodes gauge\nchorus_cluster_nodes 3\n"},
+		{"chorus_adapter_requests_total", requestsText()},
 		{"chorus_draining", "# HELP chorus_draining 1 while the node refuses new connections.\n# TYPE chorus_draining gauge\nchorus_draining 1\n"},
 		{"chorus_clock_skew_total", `# HELP chorus_clock_skew_total Sampled deliveries that came before they were sent, by the clocks of two nodes.
 # TYPE chorus_clock_skew_total counter
@@ -138,6 +146,18 @@ chorus_clock_skew_total 1
 			}
 		})
 	}
+}
+
+func requestsText() string {
+	var b strings.Builder
+	b.WriteString("# HELP chorus_adapter_requests_total Requests to the other nodes.\n# TYPE chorus_adapter_requests_total counter\n")
+	n := map[string]int{"fetch ok": 4, "count timeout": 5, "other ok": 6}
+	for _, t := range []string{"fetch", "count", "join", "leave", "disconnect", "serverside_emit", "broadcast_ack", "other"} {
+		for _, result := range []string{"ok", "partial", "timeout", "error", "other"} {
+			fmt.Fprintf(&b, "chorus_adapter_requests_total{result=%q,type=%q} %d\n", result, t, n[t+" "+result])
+		}
+	}
+	return b.String()
 }
 
 func closedText() string {
@@ -176,7 +196,8 @@ func TestObservations(t *testing.T) {
 	want := map[string]uint64{
 		"chorus_connection_duration_seconds": 3, "chorus_broadcast_recipients": 3, "chorus_broadcast_fanout_seconds": 3,
 		"chorus_broadcast_delivery_seconds": 3, "chorus_handler_seconds": 100, "chorus_redis_publish_seconds": 1,
-		"chorus_redis_publish_batch": 1, "chorus_redis_gap_seconds": 1,
+		"chorus_adapter_request_seconds": 9,
+		"chorus_redis_publish_batch":     1, "chorus_redis_gap_seconds": 1,
 	}
 	for name, n := range want {
 		if got[name] != n {

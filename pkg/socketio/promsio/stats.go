@@ -50,6 +50,11 @@ var (
 	handlerPanics = describe("handler_panics_total", "Handlers that panicked; each ended its socket.", "event")
 	draining      = describe("draining", "1 while the node refuses new connections.")
 
+	clusterNodes    = describe("cluster_nodes", "Nodes that this one believes in, itself included.")
+	adapterRequests = describe("adapter_requests_total", "Requests to the other nodes.", "type", "result")
+	serverSide      = describe("server_side_events_total", "Events of other servers, by what became of them.", "result")
+	adapterIgnored  = describe("adapter_messages_ignored_total", "Other messages of other nodes that were not served.", "reason")
+
 	redisUp            = describe("redis_up", "Whether the connection to Redis works.", "role")
 	redisPublished     = describe("redis_published_total", "Messages published.", "channel_kind")
 	redisErrors        = describe("redis_publish_errors_total", "Messages whose publishing failed.", "kind")
@@ -111,9 +116,28 @@ func collectStats(ch chan<- prometheus.Metric, stats socketio.Stats) {
 	s.counter(violations, stats.Violations)
 	s.counter(handlerPanics, stats.HandlerPanics, other)
 	s.gauge(draining, truth(stats.Draining))
+	s.cluster(stats)
 	if stats.Adapter != nil {
 		s.adapter(stats.Adapter)
 	}
+}
+
+// cluster sends what nodes ask of each other. A node that does not know the others does not say how many there are.
+func (s sink) cluster(stats socketio.Stats) {
+	if stats.Nodes > 0 {
+		s.gauge(clusterNodes, float64(stats.Nodes))
+	}
+	counts := make(map[[2]string]uint64)
+	for key, n := range stats.Requests {
+		counts[[2]string{bounded(requestTypes, key.Type), bounded(requestResults, key.Result)}] += n
+	}
+	for _, t := range requestTypes {
+		for _, result := range requestResults {
+			s.counter(adapterRequests, counts[[2]string{t, result}], t, result)
+		}
+	}
+	s.counters(serverSide, serverSideResults, stats.ServerSide)
+	s.counters(adapterIgnored, ignoredReasons, stats.Ignored)
 }
 
 func (s sink) transport(t socketio.TransportStats) {
