@@ -20,6 +20,7 @@ import (
 // imported are the packages that code of the documentation may use without importing them.
 var imported = map[string]string{
 	"adapter":      "example.com/chorus/pkg/adapter",
+	"adaptertest":  "example.com/chorus/pkg/adapter/adaptertest",
 	"context":      "context",
 	"errors":       "errors",
 	"fmt":          "fmt",
