@@ -94,11 +94,13 @@ type logConfig struct {
 // nodeConfig is what a node that is alone in its process needs besides.
 type nodeConfig struct {
 	Addr         []string `default:":3000" group:"Addresses" help:"Public addresses: clients, page and client bundle."`
-	InternalAddr string   `default:"127.0.0.1:9464" group:"Addresses" help:"Internal address: /metrics, /healthz, /readyz, /version. Empty: none."`
+	InternalAddr string   `default:"127.0.0.1:9464" group:"Addresses" help:"Internal address: /metrics, /healthz, /readyz, /version, requests that other nodes pass on. Empty: none."`
 	Node         struct {
 		ID       string `default:"" placeholder:"NAME" help:"Name of the node in logs and metrics. Empty: random."`
 		RouteTag string `default:"" placeholder:"TAG" help:"Put in front of every session id as TAG_, so that a balancer can route by it: at most 32 letters and digits. Empty: made from the node's id when Redis is used, else none."`
+		Forward  bool   `default:"true" negatable:"" help:"Pass requests for sessions of other nodes on to those nodes, through their internal addresses, so that a balancer needs no affinity."`
 	} `embed:"" prefix:"node." group:"Cluster"`
+	Cluster clusterConfig `embed:"" prefix:"cluster." group:"Cluster"`
 }
 
 const (
@@ -233,6 +235,9 @@ func (c *nodeConfig) validate() error {
 		if err := validateAddr("internal-addr", c.InternalAddr); err != nil {
 			return err
 		}
+	}
+	if _, err := c.Cluster.forwarding(c.Node.Forward); err != nil {
+		return err
 	}
 	if tag := c.Node.RouteTag; tag != "" && !validTag.MatchString(tag) {
 		return fmt.Errorf("--node.route-tag: %q must be 1 to 32 letters and digits", tag)

@@ -111,6 +111,7 @@ func (c *demoCommand) start(log *slog.Logger) (cl *cluster, err error) {
 		n, err := startNode(&c.config, who, addresses{
 			public: []string{nth(first, i)}, publicFlag: "node-addr",
 			internal: nth(c.InternalAddr, i), internalFlag: "internal-addr",
+			forwarding: forwarding{enabled: true},
 		}, cl.failed, log.With("node", who.id))
 		if err != nil {
 			return cl, err

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"encoding/json"
 	"net/http"
 	"time"
@@ -84,8 +83,6 @@ const readyPoll = 50 * time.Millisecond
 // watchRedis notes when Redis was reached for the first time; from then on its loss is no reason to be taken
 // out of service.
 func (n *node) watchRedis() {
-	ctx, cancel := context.WithCancel(context.Background())
-	n.stopWatch = cancel
 	broker, ok := n.adapter.(adapter.Status)
 	if !ok {
 		close(n.joined)
@@ -97,7 +94,7 @@ func (n *node) watchRedis() {
 		for broker.Ready() != nil {
 			select {
 			case <-tick.C:
-			case <-ctx.Done():
+			case <-n.watch.Done():
 				return
 			}
 		}

@@ -27,6 +27,9 @@ func (n *node) metricsHandler() http.Handler {
 		}),
 		constant("node_info", "Which node this is.", prometheus.Labels{"node": n.id, "adapter": n.config.adapterName()}),
 	)
+	if n.forward != nil {
+		registry.MustRegister(promsio.NewForwarder(n.forward))
+	}
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelError),
 		Registry: registry,

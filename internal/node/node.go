@@ -19,6 +19,7 @@ import (
 	"example.com/chorus/pkg/adapter"
 	"example.com/chorus/pkg/adapter/redisadapter"
 	"example.com/chorus/pkg/socketio"
+	"example.com/chorus/pkg/socketio/forward"
 	"example.com/chorus/web"
 )
 
@@ -35,6 +36,8 @@ type addresses struct {
 
 	internal     string // empty: no internal listener
 	internalFlag string
+
+	forwarding forwarding
 }
 
 // node is one running node.
@@ -45,15 +48,18 @@ type node struct {
 	started time.Time
 
 	server  *socketio.Server
+	forward *forward.Forwarder // before server; nil: requests are not passed on
 	adapter adapter.Adapter
 	redis   redis.UniversalClient // nil in memory
 
 	public, internal *endpoint
 
 	draining  atomic.Bool
-	joined    chan struct{} // closed when the node has heard its cluster for the first time
+	joined    chan struct{}   // closed when the node has heard its cluster for the first time
+	watch     context.Context // of the goroutines of watching
 	stopWatch context.CancelFunc
 	watching  sync.WaitGroup
+	asking    sync.WaitGroup // goroutines that wait for Redis, which may not end before its client is closed
 }
 
 // startNode listens, connects and serves. It does not wait for Redis. A listener that ends by itself later is
@@ -70,7 +76,9 @@ func startNode(c *config, who identity, at addresses, failed failures, log *slog
 			return nil, err
 		}
 	}
-	if err := n.connect(); err != nil {
+	n.watch, n.stopWatch = context.WithCancel(context.Background())
+	if err := n.connect(at.forwarding); err != nil {
+		n.stopWatch()
 		n.public.close()
 		n.internal.close()
 		return nil, err
@@ -91,7 +99,7 @@ func startNode(c *config, who identity, at addresses, failed failures, log *slog
 }
 
 // connect makes the adapter and the server.
-func (n *node) connect() error {
+func (n *node) connect(f forwarding) error {
 	n.adapter = adapter.NewMemory()
 	if n.config.adapterName() == adapterRedis {
 		var err error
@@ -103,12 +111,16 @@ func (n *node) connect() error {
 			PublishQueue: n.config.Redis.PublishQueue,
 			PublishBatch: n.config.Redis.PublishBatch,
 			Watchdog:     n.config.Redis.Watchdog,
+			Node:         n.self(f),
 			Logger:       n.log,
 		})
 	}
 	var err error
 	if n.server, err = socketio.NewServer(n.serverOptions()); err != nil {
 		return errors.Join(err, n.adapter.Close(context.Background()), n.disconnect())
+	}
+	if err := n.startForwarding(f); err != nil {
+		return errors.Join(err, n.server.Shutdown(context.Background()), n.disconnect())
 	}
 	return nil
 }
@@ -174,7 +186,7 @@ func (c *clientConfig) complete() bool {
 
 func (n *node) publicHandler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle(n.config.Path, n.server)
+	mux.Handle(n.config.Path, n.clients())
 	if n.config.Page {
 		mux.Handle("/", web.Page(n.config.Path))
 	}
@@ -190,6 +202,9 @@ func (n *node) internalHandler() http.Handler {
 	mux.HandleFunc("GET /healthz", n.serveHealth)
 	mux.HandleFunc("GET /readyz", n.serveReady)
 	mux.HandleFunc("GET /version", serveVersion)
+	if n.forward != nil {
+		mux.Handle(n.config.Path, n.forward.Internal())
+	}
 	return mux
 }
 
@@ -205,13 +220,8 @@ func (n *node) shutdown(ctx context.Context) error {
 	n.drain()
 	n.stopWatch()
 	n.watching.Wait()
-	err := n.server.Shutdown(ctx)
-	if err != nil && ctx.Err() != nil {
-		n.log.Warn("time is up: what was left is cut", "error", err)
-		err = nil
-	}
-	n.public.shutdown(ctx)
-	err = errors.Join(err, n.disconnect())
+	err := errors.Join(n.shutdownServer(ctx), n.disconnect())
+	n.asking.Wait()
 	n.internal.shutdown(ctx)
 	n.log.Info("stopped")
 	return err

@@ -194,6 +194,15 @@ func (t *redisTLSConfig) apply(to **tls.Config) error {
 	return nil
 }
 
+// addrs returns the addresses of Redis; none for a socket in the file system.
+func (r *redisConfig) addrs() []string {
+	o, err := r.options()
+	if err != nil { // which validate excludes
+		return nil
+	}
+	return o.addrs
+}
+
 // place says where Redis is, without secrets.
 func (r *redisConfig) place() string {
 	o, err := r.options()

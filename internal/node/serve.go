@@ -39,9 +39,14 @@ func (c *serveCommand) Run(p *process) error {
 	}
 	log := c.config.logger(p).With("node", c.Node.ID)
 
+	forwarding, err := c.Cluster.forwarding(c.Node.Forward)
+	if err != nil {
+		return err
+	}
 	failed := make(failures, 1)
 	n, err := startNode(&c.config, identity{id: c.Node.ID, tag: c.Node.RouteTag}, addresses{
 		public: c.Addr, publicFlag: "addr", internal: c.InternalAddr, internalFlag: "internal-addr",
+		forwarding: forwarding,
 	}, failed, log)
 	if err != nil {
 		return err

@@ -8,7 +8,8 @@ import { freePort, installed, Program } from "./program.mjs";
 const configuration = new URL("../../deploy/haproxy/haproxy.cfg", import.meta.url);
 
 export class HAProxy {
-  static async start(nodes) {
+  /** Starts it in front of nodes. Without affinity it sends every request to the next node, whatever session it is for. */
+  static async start(nodes, { affinity = true } = {}) {
     const proxy = new HAProxy();
     const [port, internal] = [await freePort(), await freePort()];
     const replace = (text, pattern, replacement) => {
@@ -22,6 +23,10 @@ export class HAProxy {
       const at = `server ${node.id} ${new URL(node.url).host} port ${new URL(node.internal).port}`;
       text = replace(text, new RegExp(`server ${node.id} node${i + 1}:3000`), at);
     });
+    if (!affinity) {
+      text = replace(text, /balance leastconn/, "balance roundrobin");
+      text = replace(text, /^ +use-server .*\n/gm, "");
+    }
     const folder = mkdtempSync(join(tmpdir(), "haproxy-"));
     after(() => rmSync(folder, { recursive: true }));
     writeFileSync(join(folder, "haproxy.cfg"), text);

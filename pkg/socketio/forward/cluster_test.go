@@ -117,23 +117,16 @@ func newNode(t testing.TB, tag string, s setup) *node {
 		s.public(n.public)
 	}
 	n.internal = httptest.NewServer(n.forward.Internal())
-	t.Cleanup(func() { n.end(t) })
+	t.Cleanup(n.end)
 	return n
 }
 
-func (n *node) end(t testing.TB) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		if err := n.server.Shutdown(ctx); err != nil && err != socketio.ErrServerClosed {
-			t.Errorf("shutdown of %s: %v", n.tag, err)
-		}
-	})
-	wg.Wait()
+// end cuts everything: tests of polite ends look at them themselves.
+func (n *node) end() {
 	cut, stop := context.WithCancel(context.Background())
 	stop()
-	_ = n.forward.Close(cut) // tests of Close look at what it returns
+	_ = n.server.Shutdown(cut)
+	_ = n.forward.Close(cut)
 	n.public.CloseClientConnections()
 	n.public.Close()
 	n.internal.CloseClientConnections()

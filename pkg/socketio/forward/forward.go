@@ -285,7 +285,9 @@ func (f *Forwarder) Close(ctx context.Context) error {
 	case <-done:
 	case <-ctx.Done():
 		f.mu.Lock()
-		err = fmt.Errorf("forward: close: %d requests and %d relays: %w", f.active, len(f.relays), context.Cause(ctx))
+		if f.active > 0 || len(f.relays) > 0 {
+			err = fmt.Errorf("forward: close: %d requests and %d relays: %w", f.active, len(f.relays), context.Cause(ctx))
+		}
 		f.mu.Unlock()
 		f.dropAll()
 		<-done

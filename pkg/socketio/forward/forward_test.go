@@ -251,6 +251,7 @@ func TestBigBodies(t *testing.T) {
 		}
 	}
 	r := c.request(context.Background(), http.MethodPost, strings.NewReader(strings.Repeat("b", 1_200_000)))
+	c.http.Transport.(*http.Transport).ExpectContinueTimeout = patience
 	r.Header.Set("Expect", "100-continue") // so that this client does not lose the answer by writing on
 	if status, _, _ := c.do(r); status != http.StatusRequestEntityTooLarge {
 		t.Errorf("POST of 1.2 MB: %d, want the owner's 413", status)

@@ -71,6 +71,19 @@ func (p *pump) run() error {
 	}
 }
 
+// discard reads until src ends, which is io.EOF, or fails.
+func (p *pump) discard() error {
+	for {
+		buf, _, err := p.read()
+		if buf != nil {
+			buffers.Put(buf)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
 // read waits for bytes and returns them in a buffer, if there is one.
 func (p *pump) read() (buf *[]byte, n int, err error) {
 	if p.in == nil {

@@ -107,19 +107,23 @@ func (r *relay) farewell() {
 	_ = r.owner.SetReadDeadline(time.Unix(1, 0)) // fails only if it is closed, which ends it too
 }
 
-// sayGoodbye tells the client that the connection ends, as soon as that is no part of a message. It returns io.EOF if that
-// went well.
+// sayGoodbye tells the client that the connection ends, as soon as that is no part of a message. What the owner says then is
+// for nobody; it is read so that the owner hears the client's last words. The result is io.EOF if that went well.
 func (r *relay) sayGoodbye(p *pump) error {
 	if !p.said.between() {
 		p.finish = true
-		if err := errors.Join(r.owner.SetReadDeadline(time.Now().Add(lastFrame)), p.run()); err != nil && !errors.Is(err, errFinished) {
+		if err := errors.Join(r.owner.SetReadDeadline(time.Now().Add(lastFrame)), p.run()); !errors.Is(err, errFinished) {
 			return err
 		}
 	}
 	if err := r.f.send(r.client, closeFrame); err != nil {
 		return err
 	}
-	return io.EOF
+	r.halfClose(r.client)
+	if err := r.owner.SetReadDeadline(time.Now().Add(linger)); err != nil {
+		return err
+	}
+	return p.discard()
 }
 
 // forget takes a relay off the books.

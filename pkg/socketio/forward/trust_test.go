@@ -3,6 +3,7 @@ package forward_test
 import (
 	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -28,7 +29,7 @@ func sheltered(t testing.TB, o *forward.Options) (internal http.Handler, f *forw
 	if o.Members == nil {
 		o.Members = &members{}
 	}
-	o.Tag = "a"
+	o.Tag, o.Logger = "a", slog.New(slog.DiscardHandler)
 	f, err := forward.New(next, o)
 	if err != nil {
 		t.Fatal(err)
@@ -82,7 +83,7 @@ func TestRefusedForwards(t *testing.T) {
 		{"no signature", "malformed", field(5, "")},
 		{"signature of zeros", "signature", field(5, strings.Repeat("A", 43))},
 		{"another version", "malformed", field(0, "2")},
-		{"another time", "signature", field(1, fmt.Sprint(time.Now().UnixMilli()+1))},
+		{"another time", "signature", field(1, fmt.Sprint(time.Now().UnixMilli()+1234))},
 		{"another nonce", "signature", field(2, strings.Repeat("A", 22))},
 		{"another scheme", "signature", field(3, "https")},
 		{"no scheme", "malformed", field(3, "")},
