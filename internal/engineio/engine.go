@@ -84,7 +84,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.servePost(w, r, q)
 	default:
 		e.totals.rejected("bad_method")
-		e.writeStatus(w, r, http.StatusInternalServerError)
+		e.answer(w, r, http.StatusInternalServerError, nil)
 	}
 }
 

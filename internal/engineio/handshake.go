@@ -50,8 +50,19 @@ func (e *Engine) connect(r *http.Request, q *query, id string) *Session {
 	}
 	e.totals.opened(q.index())
 	s.opened = e.now()
+	defer s.failUnattached()
 	s.attach(e.options.Connect(s))
 	return s
+}
+
+// failUnattached gives up a session whose owner panicked before it had one: nothing else would ever end it.
+func (s *Session) failUnattached() {
+	s.mu.Lock()
+	failed := !s.attached
+	s.mu.Unlock()
+	if failed {
+		s.end(TransportError, errHook, abort, nil)
+	}
 }
 
 func (e *Engine) openPacket(s *Session, q *query) *frame.Frame {
@@ -99,11 +110,17 @@ func (e *Engine) openWebSocket(w http.ResponseWriter, r *http.Request, q *query)
 	if ws == nil {
 		return
 	}
+	started := false
+	defer func() {
+		if !started { // nobody else closes it, also after a panic
+			_ = ws.conn.Close()
+		}
+	}()
 	s := e.connect(r, q, id)
 	if s == nil { // the engine began to close after it had admitted the handshake
 		e.totals.handshake(webSocket, "draining")
-		_ = ws.conn.Close()
 		return
 	}
+	started = true
 	s.startWebSocket(ws)
 }

@@ -2,10 +2,13 @@ package engineio
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -400,4 +403,69 @@ func TestBrokenRequests(t *testing.T) {
 		t.Errorf("closed as %+v", got)
 	}
 	e.serves(t, s.URL)
+}
+
+// Answers that nobody reads do not hold their requests, of whatever kind.
+func TestAnswersThatNobodyReads(t *testing.T) {
+	e := newEngine(t, func(o *Options) { o.WriteTimeout = 100 * time.Millisecond })
+	s := httptest.NewUnstartedServer(e)
+	gone := make(chan struct{}, 2)
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			gone <- struct{}{}
+		}
+	}
+	s.Start()
+	t.Cleanup(s.Close)
+	_, body, _ := do(t, "GET", s.URL+"/engine.io/?EIO=4&transport=polling", "")
+	sid := parseOpen(t, body).SID
+	for name, request := range map[string]string{
+		"refusal": "GET /engine.io/?EIO=4&transport=polling&sid=nobody HTTP/1.1\r\nHost: x\r\n\r\n",
+		"POST":    "POST /engine.io/?EIO=4&transport=polling&sid=" + sid + " HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n3",
+	} {
+		conn, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetWriteDeadline(time.Now().Add(30 * time.Second))
+		for err = nil; err == nil; { // until nothing more fits into the buffers of both directions, and the server hangs up
+			_, err = conn.Write([]byte(strings.Repeat(request, 1000)))
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%s: the server neither reads nor hangs up", name)
+		}
+		<-gone
+		_ = conn.Close()
+	}
+}
+
+// A session whose owner panics when it is told of it is forgotten, and its WebSocket closed.
+func TestConnectPanics(t *testing.T) {
+	broken := true
+	e := newEngine(t, nil)
+	connect := e.options.Connect
+	e.options.Connect = func(s *Session) Handler {
+		if broken {
+			panic(http.ErrAbortHandler)
+		}
+		return connect(s)
+	}
+	s := e.server(t)
+	target := s.URL + "/engine.io/?EIO=4&transport="
+	if res, err := http.Get(target + "polling"); err == nil {
+		t.Errorf("polling handshake: %d", res.StatusCode)
+		_ = res.Body.Close()
+	}
+	ws := dial(t, target+"websocket")
+	_ = ws.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, b, err := ws.ReadMessage(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read %q, %v; want the end", b, err)
+	}
+	waitUntil(t, func() bool { return len(e.open()) == 0 })
+	if got := e.Stats().Open; got != [2]int64{} {
+		t.Errorf("open = %v", got)
+	}
+	broken = false
+	_, body, _ := do(t, "GET", target+"polling", "")
+	parseOpen(t, body)
 }

@@ -134,7 +134,7 @@ func (s *Session) leave(p *poll) bool {
 func (s *Session) overlap(w http.ResponseWriter, r *http.Request, err error) {
 	s.engine.totals.rejected("overlap")
 	s.end(TransportError, err, discard, nil)
-	s.engine.writeStatus(w, r, http.StatusBadRequest)
+	s.engine.answer(w, r, http.StatusBadRequest, nil)
 }
 
 // answer takes what a GET is to be answered with; ok is false when there is nothing yet.
@@ -286,12 +286,24 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request, q *query) {
 		if status == http.StatusBadRequest && r.ProtoMajor == 1 { // the rest of the body is of no use
 			w.Header().Set("Connection", "close")
 		}
-		s.engine.writeStatus(w, r, status)
+		s.answerPost(w, r, p, status, nil)
 		return
 	}
-	setHeaders(w, "text/html", 2)
-	s.engine.writeStatus(w, r, http.StatusOK)
-	_, _ = io.WriteString(w, "ok") // the client is gone, or reads it
+	setHeaders(w, "text/html", len(posted))
+	s.answerPost(w, r, p, http.StatusOK, posted)
+}
+
+// posted is the body of the answer to a POST.
+var posted = []byte("ok")
+
+// answerPost answers a POST, unless its connection is about to be reset.
+func (s *Session) answerPost(w http.ResponseWriter, r *http.Request, p *post, status int, body []byte) {
+	s.mu.Lock()
+	reset := p.overlapped || p.dropped
+	s.mu.Unlock()
+	if !reset {
+		s.engine.answer(w, r, status, body)
+	}
 }
 
 // handlePost returns the status of the answer. Malformed packets are answered like others.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"maps"
 	"net/http"
-	"strconv"
 )
 
 // Names of bad requests in ConnectionError.Context.
@@ -117,9 +116,7 @@ func (e *Engine) refuse(w http.ResponseWriter, r *http.Request, q *query, no *re
 		h.Set("Content-Type", "application/json")
 		body = no.json()
 	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	e.writeStatus(w, r, status)
-	_, _ = w.Write(body) // the client is gone, or reads it
+	e.answer(w, r, status, body)
 }
 
 func (r *refusal) json() []byte {
