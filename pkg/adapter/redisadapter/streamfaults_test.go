@@ -3,8 +3,6 @@ package redisadapter_test
 import (
 	"context"
 	"fmt"
-	"io"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -16,8 +14,6 @@ import (
 	"example.com/chorus/pkg/adapter/adaptertest"
 	"example.com/chorus/pkg/adapter/redisadapter"
 )
-
-var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
 
 // joinRecorder joins a namespace with a Recorder and waits until the adapter is ready.
 func joinRecorder(t *testing.T, a adapter.Adapter, namespace string) (*adaptertest.Recorder, adapter.Link) {
@@ -45,7 +41,7 @@ func text(r adapter.Record) string {
 // Connections that break all the time, of readers and of writers whose answers get lost, cost nothing and double nothing.
 func TestStreamsBrokenConnections(t *testing.T) {
 	server := startRedis(t)
-	o := redisadapter.StreamsOptions{Options: redisadapter.Options{Logger: quiet}, LocalAfter: 10 * time.Second}
+	o := redisadapter.StreamsOptions{Options: redisadapter.Options{Logger: quiet(nil)}, LocalAfter: 10 * time.Second}
 	adapters := streamNodes(t, server.addr, 2, o)
 	one, link := joinRecorder(t, adapters[0], "/")
 	two, _ := joinRecorder(t, adapters[1], "/")
@@ -90,7 +86,7 @@ func TestStreamsBrokenConnections(t *testing.T) {
 // While Redis is away the clients of a node go on; what it emitted reaches the others when Redis is back.
 func TestStreamsOutage(t *testing.T) {
 	server := startRedis(t)
-	o := redisadapter.StreamsOptions{Options: redisadapter.Options{Logger: quiet}, LocalAfter: 100 * time.Millisecond}
+	o := redisadapter.StreamsOptions{Options: redisadapter.Options{Logger: quiet(nil)}, LocalAfter: 100 * time.Millisecond}
 	adapters := streamNodes(t, server.addr, 2, o)
 	one, link := joinRecorder(t, adapters[0], "/")
 	two, _ := joinRecorder(t, adapters[1], "/")
@@ -141,7 +137,7 @@ func TestStreamsOutage(t *testing.T) {
 // A node that is slower than the stream is long counts what it missed, and goes on.
 func TestStreamsTrimmed(t *testing.T) {
 	server := startRedis(t)
-	o := redisadapter.StreamsOptions{Options: redisadapter.Options{Logger: quiet}, ReadCount: 10}
+	o := redisadapter.StreamsOptions{Options: redisadapter.Options{Logger: quiet(nil)}, ReadCount: 10}
 	adapters := streamNodes(t, server.addr, 2, o)
 	_, link := joinRecorder(t, adapters[0], "/")
 	two, _ := joinRecorder(t, adapters[1], "/")
@@ -176,7 +172,7 @@ func TestStreamsTrimmed(t *testing.T) {
 // Namespaces whose stream has a negative number at Node's servers.
 func TestStreamsNegativeRemainder(t *testing.T) {
 	server := startRedis(t)
-	o := redisadapter.StreamsOptions{Options: redisadapter.Options{Logger: quiet}, StreamCount: 3}
+	o := redisadapter.StreamsOptions{Options: redisadapter.Options{Logger: quiet(nil)}, StreamCount: 3}
 	adapters := streamNodes(t, server.addr, 2, o)
 	const namespace = "/notifications"
 	_, link := joinRecorder(t, adapters[0], namespace)
@@ -206,7 +202,7 @@ func TestStreamsNegativeRemainder(t *testing.T) {
 // Sessions end.
 func TestStreamsSessionEnds(t *testing.T) {
 	server := startRedis(t)
-	a := streamNodes(t, server.addr, 1, redisadapter.StreamsOptions{Options: redisadapter.Options{Logger: quiet}})[0]
+	a := streamNodes(t, server.addr, 1, redisadapter.StreamsOptions{Options: redisadapter.Options{Logger: quiet(nil)}})[0]
 	_, _ = joinRecorder(t, a, "/")
 	k := a.(adapter.Keeper)
 	if err := k.Save(t.Context(), &adapter.Session{SID: "s", PID: "p"}, 1500*time.Millisecond); err != nil {
