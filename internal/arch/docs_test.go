@@ -24,6 +24,7 @@ var imported = map[string]string{
 	"context":      "context",
 	"errors":       "errors",
 	"fmt":          "fmt",
+	"forward":      "example.com/chorus/pkg/socketio/forward",
 	"http":         "net/http",
 	"httptest":     "net/http/httptest",
 	"json":         "encoding/json",

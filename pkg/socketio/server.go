@@ -117,6 +117,9 @@ func (s *Server) Path() string { return s.options.Path }
 // RouteTag returns Options.RouteTag, by which balancers and other nodes know the sessions of this one.
 func (s *Server) RouteTag() string { return s.options.RouteTag }
 
+// Adapter returns Options.Adapter, the line to the other nodes.
+func (s *Server) Adapter() adapter.Adapter { return s.options.Adapter }
+
 // Of returns the namespace of the given name and makes it if it does not exist; until then, clients cannot join
 // it. It is a child of the first parent of OfMatch whose pattern its name matches. A missing slash in front is added.
 // Names are literal: no patterns, no comma.

@@ -5,7 +5,7 @@
 // server on the public listener, where it compares that tag with those of the live members of the cluster; its
 // Internal handler stands before the server on a listener that only the other nodes can reach:
 //
-//	f, err := forward.New(server, &forward.Options{Members: members, Secret: secret})
+//	f, err := forward.New(server, &forward.Options{Secret: secret})
 //	public.Handle("/socket.io/", f)
 //	internal.Handle("/socket.io/", f.Internal())
 //

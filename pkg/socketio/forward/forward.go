@@ -19,9 +19,9 @@ import (
 	"example.com/chorus/pkg/adapter"
 )
 
-// Options of a Forwarder. Members is required; a field left zero has the default that its comment ends with.
+// Options of a Forwarder. A field left zero has the default that its comment ends with.
 type Options struct {
-	// Members knows the other nodes: the adapter of the server.
+	// Members knows the other nodes. Default the adapter of the handler, if it is a *socketio.Server.
 	Members adapter.Member
 	// Secret is what all nodes of the cluster share and nobody else knows, at least MinSecret bytes. Without one nothing
 	// is passed on and no forward is taken until SetSecret gives it. Default none.
@@ -101,14 +101,18 @@ func (o *Options) setDefaults(next http.Handler) error {
 	if server, ok := next.(interface {
 		Path() string
 		RouteTag() string
+		Adapter() adapter.Adapter
 	}); ok {
+		if o.Members == nil {
+			o.Members, _ = server.Adapter().(adapter.Member)
+		}
 		o.Path = cmp.Or(o.Path, server.Path())
 		o.Tag = cmp.Or(o.Tag, server.RouteTag())
 	}
 	o.Path = "/" + strings.Trim(cmp.Or(o.Path, "/socket.io/"), "/") + "/"
 	switch {
 	case o.Members == nil:
-		return errors.New("forward: Options.Members is missing")
+		return errors.New("forward: Options.Members is missing: the adapter does not know the other nodes by name")
 	case o.Tag == "":
 		return errors.New("forward: Options.Tag is missing: without a tag in front of its session ids no other node can tell that they are this node's")
 	}

@@ -272,6 +272,14 @@ func TestOptions(t *testing.T) {
 			t.Errorf("New without a good %s: %v", name, err)
 		}
 	}
+	alone, err := socketio.NewServer(&socketio.Options{RouteTag: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alone.Shutdown(context.Background())
+	if _, err := forward.New(alone, nil); err == nil || !strings.Contains(err.Error(), "Members") {
+		t.Errorf("New before a server without other nodes: %v", err)
+	}
 	if _, err := forward.New(server, nil); err == nil {
 		t.Error("New without options: no error")
 	}
