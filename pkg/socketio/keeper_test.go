@@ -271,6 +271,8 @@ func TestKeeperRefusals(t *testing.T) {
 	left := make(chan struct{}, 1)
 	server.OnDisconnect(func(context.Context, *socketio.Socket, socketio.Reason) { left <- struct{}{} })
 	var s session
+	witness := open(t, front)
+	witness.connect("")
 	lose := func(offset string) (again session) {
 		p := open(t, front)
 		_, s = p.connect("")
@@ -282,6 +284,9 @@ func TestKeeperRefusals(t *testing.T) {
 		receive(t, left)
 		for i := range 5 {
 			_ = server.Emit(t.Context(), "missed", i)
+		}
+		for got := ""; got != `42["missed",4]`; { // this node has recorded them
+			got, _ = witness.event()
 		}
 		return s
 	}

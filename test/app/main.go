@@ -41,6 +41,7 @@ func options(log *slog.Logger) (o *socketio.Options, closeRedis func() error, er
 	var (
 		tag          = flag.String("tag", "", "route tag")
 		redisURL     = flag.String("redis", "", "URL of Redis; without it the node is alone")
+		streams      = flag.Int("streams", 0, "number of Redis streams between the nodes; 0 is Pub/Sub")
 		eio3         = flag.Bool("eio3", false, "serve clients of Engine.IO protocol 3")
 		format       = flag.String("parser", "default", "default or msgpack")
 		recovery     = flag.Duration("recovery", 0, "how long lost sessions can be recovered")
@@ -74,7 +75,12 @@ func options(log *slog.Logger) (o *socketio.Options, closeRedis func() error, er
 	}
 	at.MaxRetries = -1
 	rdb := redis.NewClient(at)
-	o.Adapter = redisadapter.NewPubSub(rdb, &redisadapter.Options{Logger: log})
+	common := redisadapter.Options{Logger: log}
+	if *streams > 0 {
+		o.Adapter = redisadapter.NewStreams(rdb, &redisadapter.StreamsOptions{Options: common, StreamCount: *streams})
+	} else {
+		o.Adapter = redisadapter.NewPubSub(rdb, &common)
+	}
 	return o, rdb.Close, nil
 }
 

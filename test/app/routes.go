@@ -63,13 +63,13 @@ type namespace interface {
 
 // state is what the server knows about a socket.
 type state struct {
-	ID        string          `json:"id"`
-	Rooms     []string        `json:"rooms"`
-	Value     json.RawMessage `json:"value"` // what "keep" kept
-	Recovered bool            `json:"recovered"`
-	Transport string          `json:"transport"`
-	EIO       string          `json:"EIO"`
-	Q         string          `json:"q"`
+	ID        string   `json:"id"`
+	Rooms     []string `json:"rooms"`
+	Value     any      `json:"value"` // what "keep" kept
+	Recovered bool     `json:"recovered"`
+	Transport string   `json:"transport"`
+	EIO       string   `json:"EIO"`
+	Q         string   `json:"q"`
 }
 
 func routes(nsp namespace) {
@@ -134,9 +134,8 @@ func routes(nsp namespace) {
 	})
 	nsp.On("state", func(ctx context.Context, s *socketio.Socket, args socketio.Args) error {
 		value, _ := s.Get("value")
-		kept, _ := value.(json.RawMessage)
 		query := s.Handshake().Query
-		return args.Ack(ctx, state{s.ID(), s.Rooms(), kept, s.Recovered(), s.Transport(), query["EIO"], query["q"]})
+		return args.Ack(ctx, state{s.ID(), s.Rooms(), value, s.Recovered(), s.Transport(), query["EIO"], query["q"]})
 	})
 	nsp.On("panic", func(context.Context, *socketio.Socket, socketio.Args) error {
 		panic("asked for")
