@@ -38,7 +38,7 @@ before(async () => {
   });
   await new Promise((resolve) => http.listen(0, "127.0.0.1", resolve));
   const node = { url: `http://127.0.0.1:${http.address().port}` };
-  const nodes = await Promise.all(["n1", "n2"].map((id) => Node.application(id, { redis, args: ["--streams", "1", "--recovery", `${window}ms`] })));
+  const nodes = await Promise.all(["n1", "n2"].map((id) => Node.application(id, { redis, args: ["--adapter", "streams", "--recovery", `${window}ms`] })));
   servers = { "Chorus 1": nodes[0], "Chorus 2": nodes[1], Node: node };
   [theirs, ours] = await Promise.all([connectAll([node]), connectAll(nodes)]);
   all = [...ours, ...theirs];

@@ -20,6 +20,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"example.com/chorus/pkg/adapter"
 	"example.com/chorus/pkg/adapter/redisadapter"
 	"example.com/chorus/pkg/socketio"
 	"example.com/chorus/pkg/socketio/parser"
@@ -36,56 +37,87 @@ func main() {
 	}
 }
 
-// options reads the flags.
-func options(log *slog.Logger) (o *socketio.Options, closeRedis func() error, err error) {
-	var (
-		tag          = flag.String("tag", "", "route tag")
-		redisURL     = flag.String("redis", "", "URL of Redis; without it the node is alone")
-		streams      = flag.Int("streams", 0, "number of Redis streams between the nodes; 0 is Pub/Sub")
-		eio3         = flag.Bool("eio3", false, "serve clients of Engine.IO protocol 3")
-		format       = flag.String("parser", "default", "default or msgpack")
-		recovery     = flag.Duration("recovery", 0, "how long lost sessions can be recovered")
-		deflate      = flag.Bool("deflate", false, "compress WebSocket messages")
-		pingInterval = flag.Duration("ping-interval", 0, "time between pings")
-		pingTimeout  = flag.Duration("ping-timeout", 0, "time in which a ping must be answered")
-	)
+// flags of the command line.
+type flags struct {
+	tag, redis, adapter, mode, parser string
+	cluster, specific, eio3, deflate  bool
+	streams                           int
+	recovery, pingInterval            time.Duration
+	pingTimeout                       time.Duration
+}
+
+func readFlags() (f flags) {
+	flag.StringVar(&f.tag, "tag", "", "route tag and name")
+	flag.StringVar(&f.redis, "redis", "", "URL of Redis; without it the node is alone")
+	flag.BoolVar(&f.cluster, "cluster", false, "it is one of a Redis Cluster")
+	flag.StringVar(&f.adapter, "adapter", "classic", "classic, sharded or streams")
+	flag.StringVar(&f.mode, "mode", "dynamic", "subscription mode of the sharded adapter")
+	flag.BoolVar(&f.specific, "specific", false, "answer on a channel of who asked")
+	flag.IntVar(&f.streams, "streams", 1, "number of streams")
+	flag.BoolVar(&f.eio3, "eio3", false, "serve clients of Engine.IO protocol 3")
+	flag.StringVar(&f.parser, "parser", "default", "default or msgpack")
+	flag.DurationVar(&f.recovery, "recovery", 0, "how long lost sessions can be recovered")
+	flag.BoolVar(&f.deflate, "deflate", false, "compress WebSocket messages")
+	flag.DurationVar(&f.pingInterval, "ping-interval", 0, "time between pings")
+	flag.DurationVar(&f.pingTimeout, "ping-timeout", 0, "time in which a ping must be answered")
 	flag.Parse()
+	return f
+}
+
+func (f *flags) options(log *slog.Logger) (o *socketio.Options, closeRedis func() error, err error) {
 	o = &socketio.Options{
-		RouteTag: *tag, AllowEIO3: *eio3, PingInterval: *pingInterval, PingTimeout: *pingTimeout, Client: web.Client(), Logger: log,
+		RouteTag: f.tag, AllowEIO3: f.eio3, PingInterval: f.pingInterval, PingTimeout: f.pingTimeout, Client: web.Client(), Logger: log,
 	}
-	switch *format {
+	switch f.parser {
 	case "default":
 	case "msgpack":
 		o.Parser = parser.Msgpack()
 	default:
-		return nil, nil, fmt.Errorf("unknown parser %q", *format)
+		return nil, nil, fmt.Errorf("unknown parser %q", f.parser)
 	}
-	if *recovery > 0 {
-		o.Recovery = &socketio.Recovery{Window: *recovery}
+	if f.recovery > 0 {
+		o.Recovery = &socketio.Recovery{Window: f.recovery}
 	}
-	if *deflate {
+	if f.deflate {
 		o.PerMessageDeflate = &socketio.PerMessageDeflate{}
 	}
-	if *redisURL == "" {
+	if f.redis == "" {
 		return o, func() error { return nil }, nil
 	}
-	at, err := redis.ParseURL(*redisURL)
+	rdb, err := f.client()
 	if err != nil {
 		return nil, nil, err
 	}
-	at.MaxRetries = -1
-	rdb := redis.NewClient(at)
-	common := redisadapter.Options{Logger: log}
-	if *streams > 0 {
-		o.Adapter = redisadapter.NewStreams(rdb, &redisadapter.StreamsOptions{Options: common, StreamCount: *streams})
-	} else {
+	common := redisadapter.Options{Logger: log, PublishOnSpecificResponseChannel: f.specific, Node: adapter.Node{Name: f.tag, Tag: f.tag}}
+	switch f.adapter {
+	case "classic":
 		o.Adapter = redisadapter.NewPubSub(rdb, &common)
+	case "streams":
+		o.Adapter = redisadapter.NewStreams(rdb, &redisadapter.StreamsOptions{Options: common, StreamCount: f.streams})
+	default:
+		return nil, nil, errors.Join(fmt.Errorf("unknown adapter %q", f.adapter), rdb.Close())
 	}
 	return o, rdb.Close, nil
 }
 
+func (f *flags) client() (redis.UniversalClient, error) {
+	if f.cluster {
+		at, err := redis.ParseClusterURL(f.redis)
+		if err != nil {
+			return nil, err
+		}
+		return redis.NewClusterClient(at), nil
+	}
+	at, err := redis.ParseURL(f.redis)
+	if err != nil {
+		return nil, err
+	}
+	return redis.NewClient(at), nil
+}
+
 func run(ctx context.Context, log *slog.Logger) (err error) {
-	options, closeRedis, err := options(log)
+	f := readFlags()
+	options, closeRedis, err := f.options(log)
 	if err != nil {
 		return err
 	}
@@ -95,8 +127,11 @@ func run(ctx context.Context, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	routes(server.Of("/"))
-	routes(server.Of("/other"))
+	for _, name := range []string{"/", "/other"} {
+		routes(server.Of(name))
+		clusterRoutes(server.Of(name))
+		serverRoutes(server.Of(name), f.tag)
+	}
 	guarded(server.Of("/guarded"))
 	routes(server.OfMatch(regexp.MustCompile(`^/team-\d+$`)))
 	routes(server.OfFunc(func(_ context.Context, name string, auth json.RawMessage) (bool, error) {

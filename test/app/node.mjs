@@ -1,12 +1,21 @@
 // The application of main.go on the Node server: what the tests say of clients must hold there too.
 import { createServer } from "node:http";
 import { parseArgs } from "node:util";
+import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
+import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
+import { createClient, createCluster } from "redis";
 import { Server } from "socket.io";
 import msgpack from "socket.io-msgpack-parser";
 
 const { values: flags } = parseArgs({
   options: {
     tag: { type: "string" },
+    redis: { type: "string" },
+    cluster: { type: "boolean" }, // it is one of a Redis Cluster
+    adapter: { type: "string", default: "classic" }, // classic, sharded, streams
+    streams: { type: "string" },
+    mode: { type: "string" }, // of the subscriptions of the sharded adapter
+    specific: { type: "boolean" }, // answers on a channel of who asked
     eio3: { type: "boolean" },
     parser: { type: "string" },
     recovery: { type: "string" }, // ms
@@ -19,7 +28,23 @@ const ms = (text) => { if (text && !text.endsWith("ms")) throw new Error(`${text
 const log = (record) => process.stderr.write(`${JSON.stringify(record)}\n`);
 
 const http = createServer();
+/** The adapter and what ends it. */
+async function adapter() {
+  if (!flags.redis) return undefined;
+  const client = flags.cluster ? createCluster({ rootNodes: [{ url: flags.redis }] }) : createClient({ url: flags.redis });
+  const clients = [client];
+  if (flags.adapter !== "streams") clients.push(client.duplicate());
+  for (const each of clients) await each.on("error", () => {}).connect(); // Redis may end before this server does
+  switch (flags.adapter) {
+    case "classic": return createAdapter(...clients, { publishOnSpecificResponseChannel: flags.specific });
+    case "sharded": return createShardedAdapter(...clients, { subscriptionMode: flags.mode ?? "dynamic" });
+    case "streams": return createStreamsAdapter(client, { streamCount: Number(flags.streams ?? 1) });
+    default: throw new Error(`no adapter ${flags.adapter}`);
+  }
+}
+
 const io = new Server(http, {
+  adapter: await adapter(),
   allowEIO3: flags.eio3,
   ...(flags.parser === "msgpack" && { parser: msgpack }),
   ...(flags.recovery && { connectionStateRecovery: { maxDisconnectionDuration: ms(flags.recovery) } }),
@@ -34,8 +59,31 @@ function broadcast(socket, { to = [], except = [], local, volatile, uncompressed
   return uncompressed ? target.compress(false) : target;
 }
 
+/** What acts on the whole cluster. */
+function clusterRoutes(nsp, socket) {
+  const answer = async (ack, asked) => {
+    try {
+      ack(null, await asked());
+    } catch (error) {
+      ack(error.message);
+    }
+  };
+  socket.on("sockets", (target, ack) => answer(ack, async () => {
+    const sockets = await broadcast(socket, target).timeout(3000).fetchSockets();
+    return sockets.map(({ id, rooms, data, handshake }) => ({ id, rooms: [...rooms], value: data.value ?? null, q: handshake.query.q ?? "" }));
+  }));
+  socket.on("all join", (target, rooms) => broadcast(socket, target).socketsJoin(rooms));
+  socket.on("all leave", (target, rooms) => broadcast(socket, target).socketsLeave(rooms));
+  socket.on("all disconnect", (target, whole) => broadcast(socket, target).disconnectSockets(whole));
+  socket.on("tell servers", (...args) => nsp.serverSideEmit("told", ...args));
+  socket.on("ask servers", (...args) => { const ack = args.pop(); return answer(ack, () => nsp.serverSideEmitWithAck("asked", ...args)); });
+}
+
 function routes(nsp) {
+  nsp.on("told", (...args) => nsp.local.emit("told", flags.tag, ...args));
+  nsp.on("asked", (...args) => args.pop()({ server: flags.tag, args }));
   nsp.on("connection", (socket) => {
+    clusterRoutes(nsp, socket);
     socket.on("join", async (rooms, ack) => { await socket.join(rooms); ack([...socket.rooms]); });
     socket.on("leave", async (rooms, ack) => { for (const room of rooms) await socket.leave(room); ack([...socket.rooms]); });
     socket.on("emit", (target, ...event) => broadcast(socket, target).emit(...event));
