@@ -1,7 +1,9 @@
 package redisadapter_test
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -19,10 +21,12 @@ func TestMain(m *testing.M) {
 }
 
 // nodes returns the adapters of n nodes on the Redis server at addr.
-func nodes(t *testing.T, addr string, n int) []adapter.Adapter {
+func nodes(t *testing.T, addr string, n int, o redisadapter.Options) []adapter.Adapter {
+	o.Logger = quiet(o.Logger)
 	adapters := make([]adapter.Adapter, n)
 	for i := range adapters {
-		adapters[i] = redisadapter.NewPubSub(client(t, addr), nil)
+		o.Node.Name = fmt.Sprint("node ", i)
+		adapters[i] = redisadapter.NewPubSub(client(t, addr), &o)
 	}
 	return adapters
 }
@@ -33,15 +37,46 @@ func client(t testing.TB, addr string) *redis.Client {
 	return c
 }
 
+// subscriptions are the ways to hear rooms, each of which must pass all tests.
+var subscriptions = map[string]redisadapter.Subscription{
+	"rooms": redisadapter.SubscribeRooms, "pattern": redisadapter.SubscribePattern,
+}
+
 func TestMiniredis(t *testing.T) {
-	adaptertest.Run(t, func(t *testing.T) []adapter.Adapter {
-		return nodes(t, miniredis.RunT(t).Addr(), 3)
-	})
+	for name, s := range subscriptions {
+		t.Run(name, func(t *testing.T) {
+			adaptertest.Run(t, func(t *testing.T) []adapter.Adapter {
+				return nodes(t, miniredis.RunT(t).Addr(), 3, redisadapter.Options{Subscription: s})
+			})
+		})
+	}
 }
 
 func TestRedis(t *testing.T) {
 	server := startRedis(t)
-	adaptertest.Run(t, func(t *testing.T) []adapter.Adapter {
-		return nodes(t, server.addr, 3)
-	})
+	for name, s := range subscriptions {
+		t.Run(name, func(t *testing.T) {
+			adaptertest.Run(t, func(t *testing.T) []adapter.Adapter {
+				return nodes(t, server.addr, 3, redisadapter.Options{Subscription: s, Prefix: t.Name()})
+			})
+		})
+	}
+}
+
+func TestRedisRequests(t *testing.T) {
+	server := startRedis(t)
+	for _, specific := range []bool{false, true} {
+		t.Run(fmt.Sprint("specific ", specific), func(t *testing.T) {
+			adaptertest.RunRequests(t, adaptertest.Requests{
+				FirstValue: true,
+				Kill:       func(_ *testing.T, a adapter.Adapter) { redisadapter.Kill(a) },
+				Connect: func(t *testing.T) []adapter.Adapter {
+					return nodes(t, server.addr, 3, redisadapter.Options{
+						Prefix: t.Name(), RequestTimeout: 1500 * time.Millisecond, PublishOnSpecificResponseChannel: specific,
+						HeartbeatInterval: 200 * time.Millisecond, HeartbeatLapse: time.Second,
+					})
+				},
+			})
+		})
+	}
 }

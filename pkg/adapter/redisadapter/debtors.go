@@ -17,6 +17,7 @@ type subscriberCount func(ctx context.Context, channels []string) (map[string]in
 
 // audience are the channels by whose subscribers the nodes of one namespace are known.
 type audience struct {
+	namespace string
 	request string                 // to which every server subscribes
 	private func(id string) string // to which only one does
 	count   subscriberCount        // of these channels
@@ -50,8 +51,63 @@ type present struct {
 	unnamed int            // subscribers that no known node accounts for
 }
 
-// survey finds out who takes part in a namespace, in one round trip.
+// settleTime is how long subscribers that were not seen before have to say who they are.
+const settleTime = 100 * time.Millisecond
+
+// survey finds out who takes part in a namespace, in one round trip. Only when there are more subscribers without a name
+// than before, all are asked to say theirs: one may be a node that has just come.
 func (l *line) survey(ctx context.Context, a audience) (present, error) {
+	changed := l.membership.nextChange()
+	p, err := l.count(ctx, a)
+	if err != nil {
+		return p, err
+	}
+	known := l.knownUnnamed(a.request)
+	if p.unnamed <= known {
+		if p.unnamed < known {
+			l.rememberUnnamed(a, p.unnamed)
+		}
+		return p, nil
+	}
+	l.membership.hello()
+	patience := time.NewTimer(settleTime)
+	defer patience.Stop()
+	for p.unnamed > 0 {
+		select {
+		case <-changed:
+			changed = l.membership.nextChange()
+			if p, err = l.count(ctx, a); err != nil {
+				return p, err
+			}
+			continue
+		case <-patience.C:
+		case <-ctx.Done():
+			return p, context.Cause(ctx)
+		}
+		break
+	}
+	l.rememberUnnamed(a, p.unnamed)
+	return p, nil
+}
+
+func (l *line) knownUnnamed(channel string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.unnamed[channel]
+}
+
+func (l *line) rememberUnnamed(a audience, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, joined := l.links[a.namespace]; !joined || n == 0 {
+		delete(l.unnamed, a.request)
+		return
+	}
+	l.unnamed[a.request] = n
+}
+
+// count counts once.
+func (l *line) count(ctx context.Context, a audience) (present, error) {
 	alive, lapsed := l.membership.members.Alive(), l.membership.members.Lapsed()
 	channels := make([]string, 0, 2+len(alive)+len(lapsed))
 	channels = append(channels, a.request, a.private(l.uid))

@@ -22,3 +22,12 @@ func DecodeMessage(payload, namespace string, hasRoom func(string) bool) (*adapt
 
 // UID returns the name of an adapter on the wire.
 func UID(a adapter.Adapter) string { return a.(*pubSub).uid }
+
+// Kill ends an adapter as SIGKILL does: its connections are cut, and it says nothing before.
+func Kill(a adapter.Adapter) {
+	l := a.(*pubSub).line
+	l.membership.mu.Lock()
+	l.membership.departed = true
+	l.membership.mu.Unlock()
+	l.end()
+}

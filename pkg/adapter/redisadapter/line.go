@@ -42,6 +42,7 @@ type line struct {
 
 	mu      sync.Mutex
 	links   map[string]joined // by namespace
+	unnamed map[string]int    // by channel of requests: subscribers that did not say their name when they were asked to
 	started bool
 	closed  bool
 }
@@ -56,7 +57,7 @@ type joined interface {
 // newLine returns a line that does nothing before its first namespace is joined. Its errors are those of join.
 func newLine(rdb redis.UniversalClient, o *Options, uid string, mode string, streams int) *line {
 	l := &line{
-		counts: newCounters(), uid: uid, publishing: make(chan struct{}), links: map[string]joined{},
+		counts: newCounters(), uid: uid, publishing: make(chan struct{}), links: map[string]joined{}, unnamed: map[string]int{},
 		asking: make(chan struct{}, maxAsking),
 	}
 	l.life, l.end = context.WithCancel(context.Background())
@@ -77,6 +78,11 @@ func newLine(rdb redis.UniversalClient, o *Options, uid string, mode string, str
 	l.membership = newMembership(node, signature{mode, l.opts.Prefix, streams}, &l.opts, l.counts, l.signal)
 	l.membership.left = l.ledger.Left
 	l.subscriber.heardAgain = l.membership.heardAgain
+	l.publisher.regained = func() {
+		if l.subscriber.isWhole() { // else it says hello when it is
+			l.membership.hello()
+		}
+	}
 	for _, i := range l.membership.interests() {
 		l.subscriber.follow(l.membership, i, false)
 	}
@@ -156,6 +162,9 @@ func (l *line) leave(namespace string, link joined) {
 	if l.links[namespace] == link {
 		delete(l.links, namespace)
 		l.patience.Forget(namespace)
+		for _, i := range link.essential() {
+			delete(l.unnamed, i.channel)
+		}
 	}
 }
 

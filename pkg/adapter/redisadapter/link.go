@@ -18,7 +18,9 @@ type link struct {
 	followed []interest // essential
 	local    adapter.Local
 	inbound  *inbound[heard]
-	complain rate.Sometimes // logs malformed messages
+	complain rate.Sometimes  // logs malformed messages
+	requests context.Context // of which all requests end with the link
+	leave    context.CancelCauseFunc
 }
 
 var (
@@ -30,6 +32,7 @@ var (
 
 func newLink(a *line, c channels, local adapter.Local) *link {
 	l := &link{line: a, channels: c, local: local, complain: rate.Sometimes{First: 1, Interval: time.Second}}
+	l.requests, l.leave = context.WithCancelCause(context.Background())
 	l.inbound = newInbound(a.opts.ReceiveQueue, receiveQueueBytes, &a.goroutines, l.handle)
 	l.followed = []interest{
 		{channel: c.broadcast(), kind: kindBroadcast},
@@ -127,6 +130,7 @@ func (l *link) UnfollowRoom(room string) {
 
 // Leave ends the link. What was received and not yet delivered is dropped.
 func (l *link) Leave(ctx context.Context) error {
+	l.leave(adapter.ErrClosed)
 	l.line.leave(l.channels.namespace, l)
 	l.inbound.shut()
 	l.line.subscriber.dismiss(l)

@@ -75,6 +75,7 @@ type membership struct {
 	departed  bool                // said goodbye: a later sign would call this node back to life
 	strangers map[string]struct{} // ids of nodes with another signature
 	observers []func([]adapter.Node)
+	changed   chan struct{} // closed at the next change of the members
 }
 
 func newMembership(node adapter.Node, s signature, o *Options, c *counters, publish func(string, []byte)) *membership {
@@ -84,6 +85,7 @@ func newMembership(node adapter.Node, s signature, o *Options, c *counters, publ
 		left:      func(string, bool) {},
 		complain:  rate.Sometimes{First: 1, Interval: time.Second},
 		strangers: map[string]struct{}{},
+		changed:   make(chan struct{}),
 	}
 }
 
@@ -122,8 +124,11 @@ func (m *membership) run(ctx context.Context) {
 // heardAgain begins a time in which others can be heard: none is lost for what was missed before.
 func (m *membership) heardAgain() {
 	m.members.Pardon()
-	m.announce(membersChannel, announceHello, 0)
+	m.hello()
 }
+
+// hello asks all nodes to say who they are.
+func (m *membership) hello() { m.announce(membersChannel, announceHello, 0) }
 
 // goodbye tells the others not to wait.
 func (m *membership) goodbye() {
@@ -268,6 +273,8 @@ func (m *membership) stranger(a announcement) {
 func (m *membership) tell() {
 	m.mu.Lock()
 	observers := m.observers
+	close(m.changed)
+	m.changed = make(chan struct{})
 	m.mu.Unlock()
 	if len(observers) == 0 {
 		return
@@ -276,6 +283,13 @@ func (m *membership) tell() {
 	for _, f := range observers {
 		f(nodes)
 	}
+}
+
+// nextChange returns what is closed at the next change of the members.
+func (m *membership) nextChange() <-chan struct{} {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.changed
 }
 
 // observe adds a function that is called after each change.

@@ -32,7 +32,9 @@ type publisher struct {
 	// verify returns those of the entries whose answers got lost that did not go out. It is nil where there are no streams.
 	verify    func(ctx context.Context, uncertain []outgoing) (missing []outgoing, err error)
 	uncertain []outgoing     // of the goroutine alone
-	complain  rate.Sometimes // logs errors of single messages
+	// regained is called each time when publishing begins to work. It must not wait.
+	regained func()
+	complain rate.Sometimes // logs errors of single messages
 	wake      chan struct{}  // of capacity 1: the queue is not empty, or closing
 
 	mu      sync.Mutex
@@ -49,6 +51,7 @@ type publisher struct {
 func newPublisher(rdb redis.UniversalClient, o *Options, c *counters, t *traces, listening func(context.Context)) *publisher {
 	return &publisher{
 		rdb: rdb, opts: o, counts: c, traces: t, listening: listening,
+		regained: func() {},
 		complain: rate.Sometimes{First: 1, Interval: time.Second},
 		wake:     make(chan struct{}, 1),
 	}
@@ -340,9 +343,12 @@ func (p *publisher) putBack(group []outgoing) {
 
 func (p *publisher) setUp() {
 	p.mu.Lock()
-	lost := p.lost
+	lost, up := p.lost, p.up
 	p.up, p.lost, p.failure = true, false, nil
 	p.mu.Unlock()
+	if !up {
+		p.regained()
+	}
 	if lost { // as with subscriptions, the first connection is none made anew
 		p.counts.reconnect(adapter.RolePublish, "closed")
 		p.traces.reconnected(adapter.RolePublish, "closed")

@@ -54,11 +54,17 @@ func (l *link) Request(ctx context.Context, m *adapter.Message, response func(*a
 			return err
 		},
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(l.requests, func() { cancel(context.Cause(l.requests)) })()
 	return l.line.request(ctx, x, response)
 }
 
 func (l *link) audience() audience {
-	return audience{request: l.channels.request(), private: l.channels.private, count: countSubscribers(l.line.rdb)}
+	return audience{
+		namespace: l.channels.namespace, request: l.channels.request(), private: l.channels.private,
+		count: countSubscribers(l.line.rdb),
+	}
 }
 
 // Nodes returns the nodes that take part in the namespace, this one first.

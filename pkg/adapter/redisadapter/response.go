@@ -7,6 +7,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tinylib/msgp/msgp"
 
@@ -121,7 +122,7 @@ type asked func(id string) (adapter.Kind, bool)
 type responseFields struct {
 	id, node string
 	typ      requestType
-	sockets  []json.RawMessage
+	sockets  clusterValue // a list, if there is one
 	hasList  bool
 	count    int
 	hasCount bool
@@ -207,8 +208,14 @@ func (f *responseFields) resolve(kind adapter.Kind) (r *adapter.Response, ack bo
 		r.Count = f.count
 		return r, false, nil
 	case kind == adapter.Count && f.hasList:
-		r.Count = len(f.sockets)
-		return r, false, nil
+		err = f.sockets.elements(func(clusterValue) error {
+			r.Count++
+			return nil
+		})
+		if err != nil {
+			err = malformed(err)
+		}
+		return r, false, err
 	case kind == adapter.Broadcast && f.typ == typeClientCount && f.hasCount:
 		r.Count = f.count
 		return r, false, nil
@@ -223,25 +230,21 @@ func (f *responseFields) resolve(kind adapter.Kind) (r *adapter.Response, ack bo
 	return nil, false, fmt.Errorf("%w: answer of type %d to a request of kind %d", errMalformed, f.typ, kind)
 }
 
-// jsonSocket is a socket as JavaScript describes it.
-type jsonSocket struct {
-	ID        string          `json:"id"`
-	Handshake json.RawMessage `json:"handshake"`
-	Rooms     roomList        `json:"rooms"`
-	Data      json.RawMessage `json:"data"`
-}
-
-func describedSockets(list []json.RawMessage) ([]adapter.Socket, error) {
-	sockets := make([]adapter.Socket, len(list))
-	for i, raw := range list {
-		var s jsonSocket
-		if err := json.Unmarshal(raw, &s); err != nil {
-			return nil, malformed(err)
-		}
+// describedSockets reads the answer to a request for sockets.
+func describedSockets(v clusterValue) ([]adapter.Socket, error) {
+	sockets, err := readSockets(v)
+	if err != nil {
+		return nil, malformed(err)
+	}
+	for i := range sockets {
+		s := &sockets[i]
 		if s.ID == "" {
 			return nil, fmt.Errorf("%w: socket without id", errMalformed)
 		}
-		sockets[i] = adapter.Socket{ID: s.ID, Handshake: object(s.Handshake), Rooms: s.Rooms.strings(), Data: object(s.Data)}
+		s.Handshake, s.Data = object(s.Handshake), object(s.Data)
+	}
+	if sockets == nil {
+		sockets = []adapter.Socket{}
 	}
 	return sockets, nil
 }
@@ -255,48 +258,62 @@ func object(raw json.RawMessage) json.RawMessage {
 }
 
 func readJSONResponse(b []byte, limits parser.Limits, f *responseFields) error {
-	var j struct {
-		Type        *int               `json:"type"`
-		RequestID   string             `json:"requestId"`
-		Sockets     *[]json.RawMessage `json:"sockets"`
-		ClientCount *int               `json:"clientCount"`
-		Count       *int               `json:"count"`
-		Data        json.RawMessage    `json:"data"`
-		Packet      json.RawMessage    `json:"packet"`
-		Node        string             `json:"node"`
+	if !utf8.Valid(b) {
+		return fmt.Errorf("%w: JSON with invalid UTF-8", errMalformed)
 	}
-	if err := unmarshal(b, &j); err != nil {
+	v, err := readValue(b, false)
+	if err != nil {
 		return err
 	}
-	f.id, f.node = j.RequestID, j.Node
-	if j.Type != nil {
-		f.typ = requestType(*j.Type)
-	}
-	if j.Sockets != nil {
-		f.sockets, f.hasList = *j.Sockets, true
-	}
-	count := j.Count
-	if f.typ == typeClientCount {
-		count = j.ClientCount
-	}
-	if count != nil {
-		if *count < 0 || *count > math.MaxInt32 {
-			return fmt.Errorf("%w: count %d", errMalformed, *count)
+	var data, packet, clients clusterValue
+	err = v.members(func(key []byte, value clusterValue) (err error) {
+		if value.isAbsent() && string(key) != "data" && string(key) != "packet" {
+			return nil
 		}
-		f.count, f.hasCount = *count, true
-	}
-	raw := j.Data
-	if f.typ == typeBroadcastAck {
-		raw = j.Packet
-	}
-	if raw != nil {
-		p, err := restoreBuffers(raw, limits)
-		if err != nil {
-			return err
+		switch string(key) {
+		case "type":
+			var n int
+			n, err = value.integer()
+			f.typ = requestType(n)
+		case "requestId":
+			f.id, err = value.text()
+		case "node":
+			f.node, err = value.text()
+		case "sockets":
+			f.sockets, f.hasList = value, true
+		case "count":
+			f.count, err = value.integer()
+			f.hasCount = true
+		case "clientCount":
+			clients = value
+		case "data":
+			data = value
+		case "packet":
+			packet = value
 		}
-		f.value = &p
+		return err
+	})
+	if err != nil {
+		return malformed(err)
 	}
-	return nil
+	switch f.typ {
+	case typeClientCount:
+		if f.count, err = clients.integer(); err != nil {
+			return malformed(err)
+		}
+		f.hasCount = true
+	case typeBroadcastAck:
+		data = packet
+	}
+	if f.count > math.MaxInt32 {
+		return fmt.Errorf("%w: count %d", errMalformed, f.count)
+	}
+	if len(data.b) == 0 {
+		return nil
+	}
+	p, err := restoreBuffers(data.b, limits)
+	f.value = &p
+	return err
 }
 
 func readMsgpackResponse(b []byte, limits parser.Limits, f *responseFields) error {

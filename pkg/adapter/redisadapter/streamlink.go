@@ -329,7 +329,7 @@ func (l *streamLink) respond(to *clusterMessage, r *adapter.Response) {
 
 // audience are the channels by which the servers of the namespace are counted.
 func (l *streamLink) audience() audience {
-	return audience{request: l.channels.broadcast(), private: l.private, count: countSubscribers(l.adapter.rdb)}
+	return audience{namespace: l.channels.namespace, request: l.channels.broadcast(), private: l.private, count: countSubscribers(l.adapter.rdb)}
 }
 
 // Request sends m to all nodes of the namespace and hands their answers over.

@@ -105,7 +105,7 @@ func appendFlags(dst []byte, f adapter.Flags, timeout time.Duration) []byte {
 	}
 	if timeout > 0 {
 		dst = msgp.AppendString(dst, "timeout")
-		dst = msgp.AppendInt64(dst, max(timeout.Milliseconds(), 1))
+		dst = msgp.AppendUint64(dst, uint64(max(timeout.Milliseconds(), 1)))
 	}
 	return dst
 }
