@@ -18,9 +18,9 @@ type subscriberCount func(ctx context.Context, channels []string) (map[string]in
 // audience are the channels by whose subscribers the nodes of one namespace are known.
 type audience struct {
 	namespace string
-	request string                 // to which every server subscribes
-	private func(id string) string // to which only one does
-	count   subscriberCount        // of these channels
+	request   string                 // to which every server subscribes
+	private   func(id string) string // to which only one does
+	count     subscriberCount        // of these channels
 }
 
 // countSubscribers asks with PUBSUB NUMSUB. In a cluster of Redis each server knows only its own subscribers.

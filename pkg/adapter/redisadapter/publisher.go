@@ -31,11 +31,11 @@ type publisher struct {
 	listening func(ctx context.Context)
 	// verify returns those of the entries whose answers got lost that did not go out. It is nil where there are no streams.
 	verify    func(ctx context.Context, uncertain []outgoing) (missing []outgoing, err error)
-	uncertain []outgoing     // of the goroutine alone
+	uncertain []outgoing // of the goroutine alone
 	// regained is called each time when publishing begins to work. It must not wait.
 	regained func()
 	complain rate.Sometimes // logs errors of single messages
-	wake      chan struct{}  // of capacity 1: the queue is not empty, or closing
+	wake     chan struct{}  // of capacity 1: the queue is not empty, or closing
 
 	mu      sync.Mutex
 	queue   []outgoing
