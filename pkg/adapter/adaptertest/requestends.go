@@ -80,7 +80,7 @@ func testNoOtherNodes(t *testing.T, r *requestTest) {
 			t.Errorf("Request of kind %d = %d responses, %v, want none", kind, len(responses), err)
 		}
 	}
-	awaitNodes(t, nodes, 1)
+	r.awaitNodes(t, nodes, 1)
 }
 
 // testSilentNode: the adapter's own limit ends the wait.
@@ -193,7 +193,7 @@ func testNodeLeaves(t *testing.T, r *requestTest) {
 		t.Errorf("%d responses, want %d", len(responses), len(nodes)-2)
 	}
 	release() // to nobody
-	awaitNodes(t, nodes[:len(nodes)-1], len(nodes)-1)
+	r.awaitNodes(t, nodes[:len(nodes)-1], len(nodes)-1)
 	if responses, err := nodes[0].request(t, count); err != nil || len(responses) != len(nodes)-2 {
 		t.Errorf("the next Request = %d responses, %v, want %d", len(responses), err, len(nodes)-2)
 	}
@@ -231,7 +231,7 @@ func testNodeDies(t *testing.T, r *requestTest) {
 	} else {
 		r.expectSilent(t, err, name)
 	}
-	awaitNodes(t, nodes[:len(nodes)-1], len(nodes)-1)
+	r.awaitNodes(t, nodes[:len(nodes)-1], len(nodes)-1)
 	for _, n := range nodes[:len(nodes)-1] {
 		if responses, err := n.request(t, count); err != nil || len(responses) != len(nodes)-2 {
 			t.Errorf("a later Request = %d responses, %v, want %d", len(responses), err, len(nodes)-2)

@@ -18,7 +18,7 @@ func testKinds(t *testing.T, r *requestTest) {
 	odd := "#odd# room ü*"
 	binary := adapter.Packet{Data: []byte(`["e",1,{"b":{"_placeholder":true,"num":0}}]`), Attachments: [][]byte{{0, 255}}}
 	if r.TextOnly {
-		binary = adapter.Packet{Data: []byte(`["e",1,{"b":"ü"},{"_placeholder":true,"num":0}]`)}
+		binary = adapter.Packet{Data: []byte(`["e",1,{"b":"ü"},[null,true]]`)}
 	}
 	messages := []*adapter.Message{
 		{Kind: adapter.Join, Targets: []string{"x", odd}},

@@ -3,6 +3,7 @@ package adaptertest
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -87,26 +88,28 @@ type requestTest struct {
 func (r *requestTest) join(t *testing.T, namespace string, rooms ...string) []*Node {
 	t.Helper()
 	nodes := Join(t, r.adapters, namespace, rooms...)
-	awaitNodes(t, nodes, len(nodes))
+	r.awaitNodes(t, nodes, len(nodes))
 	return nodes
 }
 
-// awaitNodes waits until every node sees n.
-func awaitNodes(t *testing.T, nodes []*Node, n int) {
+// awaitNodes waits until every node sees n, and knows them by name if the adapter has names.
+func (r *requestTest) awaitNodes(t *testing.T, nodes []*Node, n int) {
 	t.Helper()
 	for i, node := range nodes {
-		r, ok := node.Link.(adapter.Requester)
+		requester, ok := node.Link.(adapter.Requester)
 		if !ok {
 			t.Fatalf("the link of node %d is no adapter.Requester", i)
 		}
 		var seen []adapter.Node
 		var err error
 		for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-			if seen, err = r.Nodes(t.Context()); err == nil && len(seen) == n {
+			seen, err = requester.Nodes(t.Context())
+			unknown := slices.ContainsFunc(seen, func(n adapter.Node) bool { return n.ID == "" })
+			if err == nil && len(seen) == n && (r.Unnamed || !unknown) {
 				break
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("node %d sees %d nodes (%v), want %d", i, len(seen), err, n)
+				t.Fatalf("node %d sees %v (%v), want %d nodes", i, seen, err, n)
 			}
 		}
 	}
