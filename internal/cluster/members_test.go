@@ -35,7 +35,7 @@ func TestMembers(t *testing.T) {
 		time.Sleep(lapse)
 		m.Touch("1")
 		m.Touch("unknown")
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		expect("Expire", m.Expire(), b)
 		expect("Alive", m.Alive(), moved)
 		expect("Lapsed", m.Lapsed(), b)

@@ -8,10 +8,12 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"example.com/chorus/pkg/adapter"
+	"example.com/chorus/pkg/socketio/parser"
 )
 
 // describeAll describes the selected sockets of this node for another one.
@@ -24,60 +26,62 @@ func (n *Namespace) describeAll(sel selection) []adapter.Socket {
 	return out
 }
 
-// nodeHandshake is a handshake as Node has it (reference, section "API", Socket).
-type nodeHandshake struct {
-	Headers map[string]any  `json:"headers"` // names in lower case; a string, or a list of set-cookie
-	Time    string          `json:"time"`
-	Address string          `json:"address"`
-	XDomain bool            `json:"xdomain"` // whether there is an Origin
-	Secure  bool            `json:"secure"`
-	Issued  int64           `json:"issued"` // ms since 1970
-	URL     string          `json:"url"`
-	Query   map[string]any  `json:"query"` // a string, or a list where a key repeats
-	Auth    json.RawMessage `json:"auth"`
-}
-
 // nodeTime is how JavaScript writes a date.
 const nodeTime = "Mon Jan 02 2006 15:04:05 GMT-0700 (Coordinated Universal Time)"
 
+// encodeHandshake writes a handshake as Node has it (reference, section "API", Socket): names of headers in lower case,
+// xdomain for whether there is an Origin, the time once as text and once in ms since 1970.
 func encodeHandshake(s *Socket) json.RawMessage {
 	h := s.conn.session.Handshake()
-	v := nodeHandshake{
-		Headers: make(map[string]any, len(h.Header)+1), Time: h.Time.UTC().Format(nodeTime), Address: h.RemoteAddr,
-		XDomain: h.Header.Get("Origin") != "", Secure: h.Secure, Issued: h.Time.UnixMilli(), URL: h.URL,
-		Query: make(map[string]any, len(h.Query)), Auth: s.auth,
-	}
+	b := append(make([]byte, 0, 1024), `{"headers":{`...)
 	if h.Host != "" {
-		v.Headers["host"] = h.Host
+		b = append(parser.AppendString(appendKey(b, "host"), h.Host), ',')
 	}
 	for name, values := range h.Header {
-		v.Headers[strings.ToLower(name)] = nodeHeader(name, values)
+		b = append(appendHeader(b, name, values), ',')
 	}
-	for key, value := range h.Query {
-		v.Query[key] = value
-	}
+	b = append(endObject(b), `,"time":`...)
+	b = parser.AppendString(b, h.Time.UTC().Format(nodeTime))
+	b = appendKey(append(b, ','), "address")
 	if host, _, err := net.SplitHostPort(h.RemoteAddr); err == nil {
-		v.Address = host
+		b = parser.AppendString(b, host)
+	} else {
+		b = parser.AppendString(b, h.RemoteAddr)
 	}
-	if len(v.Auth) == 0 {
-		v.Auth = json.RawMessage("{}")
+	b = strconv.AppendBool(append(b, `,"xdomain":`...), h.Header.Get("Origin") != "")
+	b = strconv.AppendBool(append(b, `,"secure":`...), h.Secure)
+	b = strconv.AppendInt(append(b, `,"issued":`...), h.Time.UnixMilli(), 10)
+	b = parser.AppendString(append(b, `,"url":`...), h.URL)
+	b = append(b, `,"query":{`...)
+	for key, value := range h.Query {
+		b = append(parser.AppendString(appendKey(b, key), value), ',')
 	}
-	out, err := encodeJSON(v)
-	if err != nil { // auth was validated at reception, everything else is strings
-		return json.RawMessage("{}")
+	b = append(endObject(b), `,"auth":`...)
+	if len(s.auth) == 0 {
+		b = append(b, '{', '}')
 	}
-	return out
+	return append(append(b, s.auth...), '}') // auth was validated at reception
 }
 
-// nodeHeader joins values as Node does.
-func nodeHeader(name string, values []string) any {
+func appendKey(b []byte, key string) []byte { return append(parser.AppendString(b, key), ':') }
+
+// endObject closes an object behind whose members there are commas.
+func endObject(b []byte) []byte { return append(bytes.TrimSuffix(b, []byte{','}), '}') }
+
+// appendHeader joins values as Node does.
+func appendHeader(b []byte, name string, values []string) []byte {
+	b = appendKey(b, strings.ToLower(name))
 	switch name {
 	case "Set-Cookie":
-		return values
+		b = append(b, '[')
+		for _, v := range values {
+			b = append(parser.AppendString(b, v), ',')
+		}
+		return append(bytes.TrimSuffix(b, []byte{','}), ']')
 	case "Cookie":
-		return strings.Join(values, "; ")
+		return parser.AppendString(b, strings.Join(values, "; "))
 	}
-	return strings.Join(values, ", ")
+	return parser.AppendString(b, strings.Join(values, ", "))
 }
 
 // decodeHandshake reads what any node sent. Each field is read for itself: one of another type is left out.
@@ -135,9 +139,11 @@ func (s *Socket) encodeData() json.RawMessage {
 	s.mu.Lock()
 	data := maps.Clone(s.data)
 	s.mu.Unlock()
+	if len(data) == 0 {
+		return json.RawMessage("{}")
+	}
 	out := []byte{'{'}
 	for _, key := range slices.Sorted(maps.Keys(data)) {
-		name, _ := encodeJSON(key)
 		value, err := encodeJSON(data[key])
 		if err != nil {
 			s.nsp.complain("value of a socket is not told to other nodes", "socket", s.id, "error", &DataError{Key: key, Err: err})
@@ -146,7 +152,7 @@ func (s *Socket) encodeData() json.RawMessage {
 		if len(out) > 1 {
 			out = append(out, ',')
 		}
-		out = append(append(append(out, name...), ':'), value...)
+		out = append(appendKey(out, key), value...)
 	}
 	return append(out, '}')
 }

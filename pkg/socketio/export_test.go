@@ -16,3 +16,6 @@ func EventArgs(data []byte, attachments ...[]byte) Args {
 
 // Receive hands a packet to the connection of a socket, as its reader does.
 func Receive(s *Socket, packet []byte) { s.conn.Message(false, packet) }
+
+// DecodeHandshake reads what another node says of a handshake.
+func DecodeHandshake(raw []byte) Handshake { return decodeHandshake(raw) }
