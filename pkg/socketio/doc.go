@@ -26,6 +26,12 @@
 // client too. While it does, up to 64 events or 1 MiB of that client are kept; then the connection is not read any
 // further, and after Options.InboxTimeout it is closed with the reason SlowHandler.
 //
+// # Cluster
+//
+// With an adapter the server is a node of a cluster. A Broadcast reaches the clients of every node, and so do its
+// Sockets, Count, Join, Leave, Disconnect and EmitWithAck. ServerSideEmit speaks to the other servers. What came is always
+// returned, with an error that names the nodes that did not answer: *adapter.SilentNodesError.
+//
 // # Delivery
 //
 // What one goroutine emits arrives in that order. All members of a room on one node see its broadcasts in one order.

@@ -1,4 +1,9 @@
-// Package adaptertest holds the tests that every adapter must pass, in the manner of testing/slogtest.
+// Package adaptertest tests adapters, and applications that run on several nodes.
+//
+// Run and RunRequests hold what every adapter must do, in the manner of testing/slogtest. A [Bus] is a cluster in memory
+// for tests of an application: each socketio.Server gets an adapter of it, answers can be lost, delayed and repeated, and
+// nodes can fall silent or be killed. With siotest as clients and in a bubble of testing/synctest, such a test needs no
+// network and no waiting.
 package adaptertest
 
 import (
