@@ -65,14 +65,14 @@ func TestRedis(t *testing.T) {
 
 func TestRedisRequests(t *testing.T) {
 	server := startRedis(t)
-	for _, specific := range []bool{false, true} {
+	for specific, s := range map[bool]redisadapter.Subscription{false: redisadapter.SubscribeRooms, true: redisadapter.SubscribePattern} {
 		t.Run(fmt.Sprint("specific ", specific), func(t *testing.T) {
 			adaptertest.RunRequests(t, adaptertest.Requests{
 				FirstValue: true,
 				Kill:       func(_ *testing.T, a adapter.Adapter) { redisadapter.Kill(a) },
 				Connect: func(t *testing.T) []adapter.Adapter {
 					return nodes(t, server.addr, 3, redisadapter.Options{
-						Prefix: t.Name(), RequestTimeout: 1500 * time.Millisecond, PublishOnSpecificResponseChannel: specific,
+						Prefix: t.Name(), Subscription: s, RequestTimeout: 1500 * time.Millisecond, PublishOnSpecificResponseChannel: specific,
 						HeartbeatInterval: 200 * time.Millisecond, HeartbeatLapse: time.Second,
 					})
 				},

@@ -127,6 +127,51 @@ func TestSubscriptionKilled(t *testing.T) {
 	}
 }
 
+// TestKilledUnderLoad cuts the listening connections 50 times while 1000 messages come each second. Each time all
+// channels are back within a second.
+func TestKilledUnderLoad(t *testing.T) {
+	const rounds = 50
+	server := startRedis(t)
+	nodes := cluster(t, server.addr, 2, redisadapter.Options{})
+	for i := range 100 {
+		nodes[1].Enter(t, fmt.Sprint("room ", i))
+	}
+	var g gaps
+	g.trace(nodes[1])
+	ctx, stop := context.WithCancel(t.Context())
+	var load sync.WaitGroup
+	load.Go(func() {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for i := 0; ; i++ {
+			select {
+			case <-tick.C:
+				nodes[0].Publish(t, adaptertest.Event("load", fmt.Sprint("room ", i%100)))
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	admin := client(t, server.addr)
+	for round := range rounds {
+		if err := admin.ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "listening again", func() bool { return len(g.all()) == round+1 })
+	}
+	stop()
+	load.Wait()
+	for i, d := range g.all() {
+		if d > time.Second {
+			t.Errorf("gap %d of %v, want at most 1 s", i, d)
+		}
+	}
+	for i := range 100 {
+		room := fmt.Sprint("room ", i)
+		awaitHeard(t, nodes[0], nodes[1], "at last in "+room, room)
+	}
+}
+
 // TestRestart kills Redis and starts it again. Calls return meanwhile, and all works again by itself.
 func TestRestart(t *testing.T) {
 	server := startRedis(t)

@@ -217,6 +217,10 @@ func (m *membership) update(a announcement) {
 	if m.members.Heard(a.Node) {
 		if !known {
 			m.log.Info("redisadapter: node joined", slog.String("node", a.Node.String()))
+			if a.Node.Tag != "" && a.Node.Tag == m.node.Tag {
+				m.log.Error("redisadapter: another node has the same tag, so sessions cannot be told apart",
+					slog.String("node", a.Node.String()), slog.String("tag", a.Node.Tag))
+			}
 		}
 		m.tell()
 	}

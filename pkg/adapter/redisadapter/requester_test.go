@@ -353,6 +353,31 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
+// TestForbiddenRequest lets Redis refuse to count, and then to publish: errors that say so, and nothing waits.
+func TestForbiddenRequest(t *testing.T) {
+	server := startRedis(t)
+	admin := client(t, server.addr)
+	one := join(t, server.addr, redisadapter.Options{})
+	join(t, server.addr, redisadapter.Options{}, "b")
+	one.awaitMembers(t, 1)
+	for _, command := range []string{"-pubsub", "-publish"} {
+		if err := admin.Do(t.Context(), "ACL", "SETUSER", "default", "+@all", command).Err(); err != nil {
+			t.Fatal(err)
+		}
+		failed, refused := one.stats().Requests["failed"]+one.stats().Requests["incomplete"], one.stats().PublishErrors["auth"]
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		_, err := one.ask(ctx, &adapter.Message{Kind: adapter.Count})
+		cancel()
+		if err == nil || command == "-pubsub" && !strings.Contains(err.Error(), "NOPERM") {
+			t.Errorf("%s: Request = %v, want why", command, err)
+		}
+		s := one.stats()
+		if s.Requests["failed"]+s.Requests["incomplete"] != failed+1 || s.PublishErrors["auth"] != refused+1 {
+			t.Errorf("%s: requests %v, errors %v, want one more of each", command, s.Requests, s.PublishErrors)
+		}
+	}
+}
+
 // TestCloseDuringRequest ends the adapter while it waits for an answer.
 func TestCloseDuringRequest(t *testing.T) {
 	server := startRedis(t)
