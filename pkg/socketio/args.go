@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 
+	"example.com/chorus/internal/binaryjson"
 	"example.com/chorus/pkg/socketio/parser"
 )
 
@@ -214,10 +215,10 @@ func (r Raw) inline(instead func(num int) []byte) ([]byte, error) {
 // decodeTree decodes into values without types of their own, where a base64 string could be the client's: unguessable
 // strings stand for the binary values meanwhile.
 func (r Raw) decodeTree(dst any) error {
-	t := newToken()
+	t := binaryjson.NewToken()
 	binaries := make(map[string][]byte, len(r.attachments))
 	text, err := r.inline(func(num int) []byte {
-		name := base64.StdEncoding.EncodeToString(t.bytes(num))
+		name := base64.StdEncoding.EncodeToString(t.Bytes(num))
 		binaries[name] = r.attachments[num]
 		return []byte(name)
 	})

@@ -2,14 +2,10 @@ package socketio
 
 import (
 	"bytes"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"reflect"
-	"slices"
 	"sync"
-	"unicode/utf8"
 
+	"example.com/chorus/internal/binaryjson"
 	"example.com/chorus/internal/frame"
 	"example.com/chorus/pkg/socketio/parser"
 )
@@ -126,58 +122,9 @@ func (p *payload) any(v any) error {
 }
 
 // marshal writes a value by encoding/json, but []byte at any depth as a binary attachment.
-func (p *payload) marshal(v any) error {
-	start := len(p.json)
-	if rv := reflect.ValueOf(v); holdsBinary(rv.Type()) {
-		x := extractor{token: newToken()}
-		changed, err := x.extract(rv, 0)
-		if err != nil {
-			return err
-		}
-		if len(x.found) > 0 {
-			v = changed.Interface()
-			defer x.substitute(p, start)
-		}
-	}
-	w := jsonWriter{p}
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false) // as JavaScript writes it
-	if err := enc.Encode(v); err != nil {
-		return err
-	}
-	p.json = p.json[:start+bytes.LastIndexByte(p.json[start:], '\n')] // the encoder's newline
-	if !utf8.Valid(p.json[start:]) {                                  // which only a value that writes itself can cause
-		return errNotUTF8
-	}
-	return nil
-}
-
-// errNotUTF8: as text on a WebSocket it would end the connections of all receivers.
-var errNotUTF8 = errors.New("JSON that is not UTF-8")
-
-// jsonWriter appends to a payload.
-type jsonWriter struct{ p *payload }
-
-func (w jsonWriter) Write(b []byte) (int, error) {
-	w.p.json = append(w.p.json, b...)
-	return len(b), nil
-}
-
-// substitute replaces the tokens in what was written from start on by placeholders.
-func (x *extractor) substitute(p *payload, start int) {
-	written := slices.Clone(p.json[start:])
-	p.json = p.json[:start]
-	for {
-		i := bytes.Index(written, x.token.prefix())
-		if i < 0 {
-			break
-		}
-		num, size := x.token.number(written[i:])
-		p.json = append(p.json, written[:i]...)
-		p.binary(x.found[num])
-		written = written[i+size:]
-	}
-	p.json = append(p.json, written...)
+func (p *payload) marshal(v any) (err error) {
+	p.json, p.attachments, err = binaryjson.Append(p.json, p.attachments, v)
+	return err
 }
 
 // args returns what was written as the arguments of an event, as listeners see them.

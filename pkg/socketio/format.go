@@ -7,6 +7,7 @@ import (
 	"sync"
 	"unicode/utf8"
 
+	"example.com/chorus/internal/binaryjson"
 	"example.com/chorus/internal/frame"
 	"example.com/chorus/pkg/socketio/parser"
 )
@@ -44,7 +45,7 @@ func (f *format) encode(p parser.Packet) (*frame.Frame, error) {
 	parts := make([]frame.Part, len(chunks))
 	for i, c := range chunks {
 		if !f.trusted && !c.Binary && !utf8.Valid(c.Data) {
-			return nil, errNotUTF8
+			return nil, binaryjson.ErrNotUTF8
 		}
 		parts[i] = frame.Part(c)
 	}

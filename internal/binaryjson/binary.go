@@ -1,4 +1,4 @@
-package socketio
+package binaryjson
 
 import (
 	"crypto/rand"
@@ -11,18 +11,20 @@ import (
 	"sync"
 )
 
-// A token stands in a value for a []byte while encoding/json writes it: unguessable bytes and a number, of a
+// A Token stands in a value for a []byte while encoding/json writes it: unguessable bytes and a number, of a
 // length whose base64 form has no padding. What is written for it is then replaced by a placeholder.
-type token [15]byte
+type Token [15]byte
 
 const tokenSize = 18 // with the number: 24 characters of base64
 
-func newToken() (t token) {
+// NewToken returns one of its own for each value.
+func NewToken() (t Token) {
 	_, _ = rand.Read(t[:]) // never fails, by its documentation
 	return t
 }
 
-func (t token) bytes(num int) []byte {
+// Bytes returns what stands for binary value num.
+func (t Token) Bytes(num int) []byte {
 	b := make([]byte, 0, tokenSize)
 	b = append(b, t[:]...)
 	b = binary.BigEndian.AppendUint32(b, uint32(num))
@@ -30,12 +32,12 @@ func (t token) bytes(num int) []byte {
 }
 
 // prefix is how every token begins in JSON: the quote and the base64 of the random bytes.
-func (t token) prefix() []byte {
+func (t Token) prefix() []byte {
 	return base64.StdEncoding.AppendEncode([]byte{'"'}, t[:])
 }
 
 // number reads the number of the token that begins text, and the token's length there.
-func (t token) number(text []byte) (num, size int) {
+func (t Token) number(text []byte) (num, size int) {
 	var b [tokenSize]byte
 	size = base64.StdEncoding.EncodedLen(tokenSize) + 2
 	_, _ = base64.StdEncoding.Decode(b[:], text[1:size-1])
@@ -44,7 +46,7 @@ func (t token) number(text []byte) (num, size int) {
 
 // extractor copies a value with its []byte replaced by tokens.
 type extractor struct {
-	token token
+	token Token
 	found [][]byte
 }
 
@@ -68,7 +70,7 @@ func (x *extractor) extract(v reflect.Value, depth int) (reflect.Value, error) {
 		if v.Type().Elem().Kind() == reflect.Uint8 && !writesItself(v.Type().Elem()) {
 			x.found = append(x.found, v.Bytes())
 			out := reflect.New(v.Type()).Elem()
-			out.SetBytes(x.token.bytes(len(x.found) - 1))
+			out.SetBytes(x.token.Bytes(len(x.found) - 1))
 			return out, nil
 		}
 		out := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
