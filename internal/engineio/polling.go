@@ -273,37 +273,37 @@ func (s *Session) servePost(w http.ResponseWriter, r *http.Request, q *query) {
 	s.mu.Unlock()
 
 	defer func() { // also when the application panics
-		s.mu.Lock()
-		s.post = nil
-		s.letCandidateGoOnLocked()
-		reset := p.overlapped || p.dropped
-		s.mu.Unlock()
-		if reset {
+		if s.endPost(p) {
 			panic(http.ErrAbortHandler) // resets the connection
 		}
 	}()
-	if status := s.handlePost(c, r, p); status != http.StatusOK {
-		if status == http.StatusBadRequest && r.ProtoMajor == 1 { // the rest of the body is of no use
-			w.Header().Set("Connection", "close")
-		}
-		s.answerPost(w, r, p, status, nil)
+	status := s.handlePost(c, r, p)
+	if s.endPost(p) { // before the answer: with it the client may send the next one
 		return
 	}
-	setHeaders(w, "text/html", len(posted))
-	s.answerPost(w, r, p, http.StatusOK, posted)
+	var body []byte
+	switch {
+	case status == http.StatusOK:
+		body = posted
+		setHeaders(w, "text/html", len(body))
+	case status == http.StatusBadRequest && r.ProtoMajor == 1: // the rest of the body is of no use
+		w.Header().Set("Connection", "close")
+	}
+	s.engine.answer(w, r, status, body)
 }
 
 // posted is the body of the answer to a POST.
 var posted = []byte("ok")
 
-// answerPost answers a POST, unless its connection is about to be reset.
-func (s *Session) answerPost(w http.ResponseWriter, r *http.Request, p *post, status int, body []byte) {
+// endPost makes a POST none of the session's and says whether its connection is to be reset.
+func (s *Session) endPost(p *post) (reset bool) {
 	s.mu.Lock()
-	reset := p.overlapped || p.dropped
-	s.mu.Unlock()
-	if !reset {
-		s.engine.answer(w, r, status, body)
+	defer s.mu.Unlock()
+	if s.post == p {
+		s.post = nil
+		s.letCandidateGoOnLocked()
 	}
+	return p.overlapped || p.dropped
 }
 
 // handlePost returns the status of the answer. Malformed packets are answered like others.
@@ -340,12 +340,12 @@ func (s *Session) handlePost(c *http.ResponseController, r *http.Request, p *pos
 	return http.StatusOK
 }
 
-// postFailed ends the session whose POST did not come, unless it goes on without.
+// postFailed ends the session whose POST did not come, unless it goes on without, or is ended by who aborted it.
 func (s *Session) postFailed(p *post, err error) {
 	s.mu.Lock()
-	dropped := p.dropped
+	aborted := p.dropped || p.overlapped
 	s.mu.Unlock()
-	if !dropped {
+	if !aborted {
 		s.end(TransportError, err, discard, nil)
 	}
 }

@@ -372,3 +372,27 @@ func TestManyPollingSessions(t *testing.T) {
 	}
 	sessions.Wait()
 }
+
+// afterFlush is told when an answer left.
+type afterFlush struct {
+	*httptest.ResponseRecorder
+	then func()
+}
+
+func (w *afterFlush) Flush() { w.then() }
+
+// A client that has the answer to a POST may send the next one at once, on another connection.
+func TestPOSTAtOnceAfterTheAnswer(t *testing.T) {
+	e := newEngine(t, nil)
+	url, c := openPolling(t, e, e.server(t).URL)
+	post := func(body string, then func()) string {
+		w := &afterFlush{httptest.NewRecorder(), then}
+		e.ServeHTTP(w, httptest.NewRequest("POST", url, strings.NewReader(body)))
+		return w.Body.String()
+	}
+	second := ""
+	first := post("4a", func() { second = post("4b", func() {}) })
+	if first != "ok" || second != "ok" || strings.Join(c.messages(), "") != "ab" {
+		t.Errorf("answers %q and %q, messages %q", first, second, c.messages())
+	}
+}
