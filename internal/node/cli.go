@@ -24,6 +24,7 @@ const (
 // commands is the command line.
 type commands struct {
 	Serve   serveCommand   `cmd:"" default:"withargs" set:"log_format=json" help:"Run one node (the default)."`
+	Emit    emitCommand    `cmd:"" help:"Publish one event to the clients of a cluster."`
 	Demo    demoCommand    `cmd:"" set:"log_format=text" help:"Run a cluster of three nodes in this process, with an embedded Redis and a front that spreads clients over the nodes."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }

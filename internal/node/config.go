@@ -37,7 +37,7 @@ type config struct {
 	Queue  queueConfig  `embed:"" prefix:"queue." group:"Limits"`
 	Limits limitsConfig `embed:"" prefix:"limits." group:"Limits"`
 
-	Adapter string      `default:"" enum:",memory,redis" group:"Cluster" placeholder:"memory|redis" help:"Line to the other nodes: memory (none) or redis. Empty: redis if --redis.url is given, else memory."`
+	Adapter string      `default:"" enum:",memory,redis,redis-streams" group:"Cluster" placeholder:"memory|redis|redis-streams" help:"Line to the other nodes: memory (none), redis (Pub/Sub, as Node's redis-adapter) or redis-streams (as Node's redis-streams-adapter). Empty: redis if --redis.url is given, else memory."`
 	Redis   redisConfig `embed:"" prefix:"redis." group:"Cluster"`
 
 	Page   bool         `default:"true" negatable:"" group:"Pages" help:"Serve the chat page at /."`
@@ -46,6 +46,8 @@ type config struct {
 	PublicReadyz bool        `group:"Operation" help:"Serve /readyz on the public address too."`
 	Drain        drainConfig `embed:"" prefix:"drain." group:"Operation"`
 	Log          logConfig   `embed:"" prefix:"log." group:"Operation"`
+
+	embedded bool `kong:"-"` // Redis is started with the program
 }
 
 type corsConfig struct {
@@ -60,9 +62,9 @@ type compressionConfig struct {
 }
 
 type recoveryConfig struct {
-	Enabled     bool          `help:"Keep sessions and missed events of clients over short interruptions. On a node without Redis only. Events then have an offset as their last argument, as with Node's server."`
+	Enabled     *bool         `negatable:"" help:"Keep sessions and missed events of clients over short interruptions: on a node without Redis, or on all nodes of redis-streams, whose default it is. Events then have an offset as their last argument, as with Node's server."`
 	Window      time.Duration `default:"2m" help:"How long they are kept."`
-	MaxMessages int           `default:"10000" help:"Events that are kept at most; a client that missed more begins anew."`
+	MaxMessages int           `default:"10000" help:"Events that a node keeps in memory at most; a client that missed more begins anew, or gets them from the streams as far as they reach."`
 }
 
 type queueConfig struct {
@@ -104,8 +106,9 @@ type nodeConfig struct {
 }
 
 const (
-	adapterMemory = "memory"
-	adapterRedis  = "redis"
+	adapterMemory  = "memory"
+	adapterRedis   = "redis"
+	adapterStreams = "redis-streams"
 )
 
 // adapterName returns the adapter to use.
@@ -117,6 +120,20 @@ func (c *config) adapterName() string {
 		return adapterRedis
 	}
 	return adapterMemory
+}
+
+// keepsSessions reports whether the adapter can.
+func (c *config) keepsSessions() bool {
+	name := c.adapterName()
+	return name == adapterMemory || name == adapterStreams
+}
+
+// recovers reports whether sessions are kept.
+func (c *config) recovers() bool {
+	if c.Recovery.Enabled != nil {
+		return *c.Recovery.Enabled
+	}
+	return c.adapterName() == adapterStreams
 }
 
 var (
@@ -150,8 +167,8 @@ func (c *config) validate() error {
 	}
 	slices.Sort(c.Events)
 	c.Events = slices.Compact(c.Events) // one named twice would be relayed twice
-	if c.Adapter == adapterRedis && c.Redis.URL == "" {
-		return errors.New("--adapter: redis needs --redis.url")
+	if c.adapterName() != adapterMemory && c.Redis.URL == "" && !c.embedded {
+		return fmt.Errorf("--adapter: %s needs --redis.url", c.Adapter)
 	}
 	if err := c.Redis.validate(); err != nil {
 		return err
@@ -161,11 +178,14 @@ func (c *config) validate() error {
 			return fmt.Errorf("--cors.origins: %q is not an origin such as https://example.com or https://*.example.com, nor *", origin)
 		}
 	}
-	if c.Recovery.Enabled && c.adapterName() != adapterMemory {
-		return errors.New("--recovery.enabled: only a node without Redis can keep sessions")
+	if c.recovers() && !c.keepsSessions() {
+		return errors.New("--recovery.enabled: only a node without Redis and nodes of --adapter=redis-streams can keep sessions")
 	}
 	if c.Redis.Prefix == "" {
 		return errors.New("--redis.prefix: must not be empty")
+	}
+	if c.Redis.Stream.Name == "" {
+		return errors.New("--redis.stream.name: must not be empty")
 	}
 	if err := c.validateClient(); err != nil {
 		return err
@@ -211,6 +231,7 @@ func (c *config) validateNumbers() error {
 		{"limits.handshakes-per-second", c.Limits.HandshakesPerSecond, 0},
 		{"recovery.max-messages", c.Recovery.MaxMessages, 1}, {"compression.threshold", int(c.Compression.Threshold), 1},
 		{"redis.publish-queue", c.Redis.PublishQueue, 1}, {"redis.publish-batch", c.Redis.PublishBatch, 1},
+		{"redis.stream.count", c.Redis.Stream.Count, 1}, {"redis.stream.max-len", c.Redis.Stream.MaxLen, 1},
 	} {
 		if n.value < n.min {
 			return fmt.Errorf("--%s: must be at least %d, got %d", n.flag, n.min, n.value)

@@ -114,6 +114,30 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
+func TestRecoveryFollowsTheAdapter(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		want bool
+	}{
+		{nil, false},
+		{[]string{"--recovery.enabled"}, true},
+		{[]string{"--redis.url=redis://h"}, false},
+		{[]string{"--redis.url=redis://h", "--adapter=redis-streams"}, true},
+		{[]string{"--redis.url=redis://h", "--adapter=redis-streams", "--no-recovery.enabled"}, false},
+	} {
+		cli, err := parse(t, append([]string{"serve"}, tt.args...), nil)
+		if err != nil {
+			t.Errorf("%q: %v", tt.args, err)
+		} else if got := cli.Serve.recovers(); got != tt.want {
+			t.Errorf("%q: recovers = %t, want %t", tt.args, got, tt.want)
+		}
+	}
+	cli, err := parse(t, []string{"demo", "--adapter=redis-streams"}, nil)
+	if err != nil || cli.Demo.adapterName() != adapterStreams || !cli.Demo.recovers() {
+		t.Errorf("the demo with streams: %v, %+v", err, cli.Demo.config)
+	}
+}
+
 func TestValuesThatWork(t *testing.T) {
 	dir := t.TempDir()
 	for name, args := range map[string][]string{
@@ -168,7 +192,11 @@ func TestBadUsage(t *testing.T) {
 		{"enum of numbers", []string{"--drain.status=500"}, nil, []string{"--drain.status", `"500"`, `"404"`}},
 		{"transport", []string{"--allow-transports=polling,webtransport"}, nil, []string{"--allow-transports", `"webtransport"`}},
 		{"no transport", []string{"--allow-transports="}, nil, []string{"--allow-transports"}},
-		{"adapter", []string{"--adapter=redis-streams"}, nil, []string{"--adapter", `"redis-streams"`, `"memory"`}},
+		{"adapter", []string{"--adapter=carrier-pigeon"}, nil, []string{"--adapter", `"carrier-pigeon"`, `"memory"`}},
+		{"streams without URL", []string{"--adapter=redis-streams"}, nil, []string{"--adapter", "redis-streams", "--redis.url"}},
+		{"stream name", []string{"--redis.stream.name="}, nil, []string{"--redis.stream.name"}},
+		{"stream count", []string{"--redis.stream.count=0"}, nil, []string{"--redis.stream.count", "0"}},
+		{"stream length", []string{"--redis.stream.max-len=-1"}, nil, []string{"--redis.stream.max-len", "-1"}},
 		{"adapter without URL", []string{"--adapter=redis"}, nil, []string{"--adapter", "--redis.url"}},
 		{"duration", []string{"--ping-interval=soon"}, nil, []string{"--ping-interval", "soon"}},
 		{"duration by environment", nil, map[string]string{"CHORUS_PING_TIMEOUT": "never"}, []string{"CHORUS_PING_TIMEOUT", "never"}},

@@ -34,10 +34,10 @@ func (c *demoCommand) Validate() error {
 	if c.Adapter == adapterMemory {
 		return errors.New("--adapter: the nodes of the demo need redis (without --redis.url one is embedded)")
 	}
-	c.Adapter = ""
-	if c.Recovery.Enabled {
-		return errors.New("--recovery.enabled: only a node without Redis can keep sessions")
+	if c.Adapter == "" {
+		c.Adapter = adapterRedis
 	}
+	c.embedded = c.Redis.URL == ""
 	for _, a := range []struct{ flag, addr string }{{"addr", c.Addr}, {"node-addr", c.NodeAddr}, {"internal-addr", c.InternalAddr}} {
 		if a.addr == "" && a.flag == "node-addr" {
 			continue

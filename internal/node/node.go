@@ -17,7 +17,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"example.com/chorus/pkg/adapter"
-	"example.com/chorus/pkg/adapter/redisadapter"
 	"example.com/chorus/pkg/socketio"
 	"example.com/chorus/pkg/socketio/forward"
 	"example.com/chorus/web"
@@ -101,19 +100,12 @@ func startNode(c *config, who identity, at addresses, failed failures, log *slog
 // connect makes the adapter and the server.
 func (n *node) connect(f forwarding) error {
 	n.adapter = adapter.NewMemory()
-	if n.config.adapterName() == adapterRedis {
+	if n.config.adapterName() != adapterMemory {
 		var err error
 		if n.redis, err = n.config.redisClient(); err != nil {
 			return err
 		}
-		n.adapter = redisadapter.NewPubSub(n.redis, &redisadapter.Options{
-			Prefix:       n.config.Redis.Prefix,
-			PublishQueue: n.config.Redis.PublishQueue,
-			PublishBatch: n.config.Redis.PublishBatch,
-			Watchdog:     n.config.Redis.Watchdog,
-			Node:         n.self(f),
-			Logger:       n.log,
-		})
+		n.adapter = n.config.redisAdapter(n.redis, n.self(f), n.log)
 	}
 	var err error
 	if n.server, err = socketio.NewServer(n.serverOptions()); err != nil {
@@ -152,7 +144,7 @@ func (n *node) serverOptions() *socketio.Options {
 	if c.Compression.WebSocket {
 		o.PerMessageDeflate = &socketio.PerMessageDeflate{Threshold: int(c.Compression.Threshold)}
 	}
-	if c.Recovery.Enabled {
+	if c.recovers() {
 		o.Recovery = &socketio.Recovery{Window: c.Recovery.Window, MaxMessages: c.Recovery.MaxMessages}
 	}
 	if c.Queue.Policy == "drop_volatile" {

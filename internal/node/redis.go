@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -14,6 +15,9 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"example.com/chorus/pkg/adapter"
+	"example.com/chorus/pkg/adapter/redisadapter"
 )
 
 // Kinds of Redis deployments besides a single server.
@@ -30,6 +34,7 @@ type redisConfig struct {
 	PasswordFile string         `default:"" placeholder:"FILE" help:"File that holds the password."`
 	TLS          redisTLSConfig `embed:"" prefix:"tls."`
 	Prefix       string         `default:"socket.io" help:"Prefix of the channels, as in Node's adapter."`
+	Stream       streamConfig   `embed:"" prefix:"stream."`
 	Watchdog     time.Duration  `default:"3s" help:"A connection that does not answer for this long is made anew; at least 2s."`
 
 	PublishQueue int    `default:"8192" help:"Messages that may wait to be published; then emitting waits, or fails while Redis is away."`
@@ -37,6 +42,12 @@ type redisConfig struct {
 	Degraded     string `default:"serve" enum:"serve,refuse" help:"Readiness while Redis is away: serve (ready, clients of this node still reach each other) or refuse (not ready)."`
 
 	secrets []string `kong:"-"` // passwords, of the URL too
+}
+
+type streamConfig struct {
+	Name   string `default:"socket.io" help:"Key of the stream of redis-streams, or the first part of the keys of several; streamName of Node's adapter."`
+	Count  int    `default:"1" help:"Streams over which the namespaces are spread; the same on all nodes. streamCount of Node's adapter."`
+	MaxLen int    `default:"10000" help:"About how many entries a stream keeps: the history for clients and nodes that were away. maxLen of Node's adapter."`
 }
 
 type redisTLSConfig struct {
@@ -58,6 +69,29 @@ func (c *config) redisClient() (redis.UniversalClient, error) {
 		return redis.NewClusterClient(o.cluster), nil
 	}
 	return redis.NewClient(o.single), nil
+}
+
+// redisAdapter returns the adapter over Redis that is configured.
+func (c *config) redisAdapter(rdb redis.UniversalClient, self adapter.Node, log *slog.Logger) adapter.Adapter {
+	common := redisadapter.Options{
+		Prefix:       c.Redis.Prefix,
+		PublishQueue: c.Redis.PublishQueue,
+		PublishBatch: c.Redis.PublishBatch,
+		Watchdog:     c.Redis.Watchdog,
+		Node:         self,
+		Logger:       log,
+	}
+	if c.adapterName() == adapterStreams {
+		o := c.Redis.streams()
+		o.Options = common
+		return redisadapter.NewStreams(rdb, o)
+	}
+	return redisadapter.NewPubSub(rdb, &common)
+}
+
+// streams returns the options of streams alone.
+func (r *redisConfig) streams() *redisadapter.StreamsOptions {
+	return &redisadapter.StreamsOptions{StreamName: r.Stream.Name, StreamCount: r.Stream.Count, MaxLen: int64(r.Stream.MaxLen)}
 }
 
 // redisOptions are those of one kind of deployment; the others are nil.

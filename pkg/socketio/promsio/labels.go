@@ -28,9 +28,10 @@ var (
 	drops             = []string{"volatile", "queue_full", "closed", "too_large"}
 	roles             = []string{"publish", "subscribe"}
 	causes            = []string{"closed", "watchdog", "deaf", "moved", "failover"}
-	channelKinds      = []string{"broadcast", "room", "request", "response", "stream", "membership"}
+	channelKinds      = []string{"broadcast", "room", "request", "response", "stream", "membership", "session"}
 	publishErrors     = []string{"timeout", "refused", "moved", "oom", "readonly", "auth", other}
-	receiveResults    = []string{"delivered", "own", "no_match", "malformed"}
+	receiveResults    = []string{"delivered", "own", "no_match", "malformed", "repeated"}
+	gaps              = []string{"trimmed", "reset"}
 	outcomes          = []string{"complete", "incomplete", "failed"}
 	subscriptions     = []string{"channel", "pattern", "sharded"}
 )

@@ -63,6 +63,7 @@ var (
 	redisReconnects    = describe("redis_reconnects_total", "Connections made anew.", "role", "cause")
 	redisSubscriptions = describe("redis_subscriptions", "Channels that the node listens to.", "kind")
 	redisDropped       = describe("redis_messages_dropped_total", "Messages of the cluster lost on this node.", "reason")
+	redisGaps          = describe("redis_stream_gaps_total", "Times in which entries of a stream may have been missed, because it was trimmed or replaced.", "cause")
 	redisMembers       = describe("redis_members", "Other nodes of the cluster that are alive and tell their name.")
 	redisStrangers     = describe("redis_strangers_total", "Nodes on the same Redis that are configured differently.")
 	redisRequests      = describe("redis_requests_total", "Requests to the other nodes.", "outcome")
@@ -226,6 +227,7 @@ func (s sink) adapter(a *adapter.Stats) {
 		s.gauge(redisSubscriptions, float64(a.Subscriptions[kind]), kind)
 	}
 	s.counters(redisDropped, drops, a.Dropped)
+	s.counters(redisGaps, gaps, a.Gaps)
 	s.gauge(redisMembers, float64(a.Members))
 	s.counter(redisStrangers, a.Strangers)
 	s.counters(redisRequests, outcomes, a.Requests)
