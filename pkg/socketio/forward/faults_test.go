@@ -3,6 +3,7 @@ package forward_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -267,6 +268,27 @@ func TestClientGoesAway(t *testing.T) {
 	until(t, "it is counted", func() bool { return nodes[1].forward.Stats().Forwarded["gone"] == 1 })
 	if n := nodes[1].forward.Stats().Forwarded["unreachable"]; n != 0 {
 		t.Errorf("%d unreachable, want none", n)
+	}
+}
+
+// A client that goes away in the middle of a POST is missed too.
+func TestClientGoesAwayDuringPost(t *testing.T) {
+	nodes := newCluster(t, setup{}, "a", "b")
+	c := join(t, nodes[0], nodes[1])
+	ended := make(chan struct{})
+	nodes[0].server.OnDisconnect(func(context.Context, *socketio.Socket, socketio.Reason) { close(ended) })
+	conn, err := net.Dial("tcp", nodes[1].public.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "POST /socket.io/?EIO=4&transport=polling&sid=%s HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n42[", c.sid)
+	until(t, "the request is passed on", func() bool { return nodes[1].forward.Active() == 1 })
+	conn.Close()
+	until(t, "it is counted", func() bool { return nodes[1].forward.Stats().Forwarded["gone"] == 1 })
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		t.Error("the owner did not end the session")
 	}
 }
 

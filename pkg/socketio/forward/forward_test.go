@@ -1,9 +1,11 @@
 package forward_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -207,6 +209,42 @@ func TestOriginOfUpgrade(t *testing.T) {
 	}
 	c.head.Set("Origin", nodes[1].public.URL)
 	c.upgrade()
+}
+
+// Whatever a client says, the signature covers what is sent.
+func TestOddRequests(t *testing.T) {
+	nodes := newCluster(t, setup{}, "a", "b")
+	sid := join(t, nodes[0], nodes[1]).sid
+	const upgrade = "Connection: keep-alive, Upgrade, Cookie\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+	for name, tt := range map[string]struct{ transport, version, headers, want string }{
+		"no host":             {"polling", "1.0", "", "200"},
+		"host with a zone":    {"polling", "1.1", "Host: [fe80::1%25en0]:80\r\n", "200"},
+		"headers of one hop":  {"polling", "1.1", "Host: x\r\nConnection: X-Real-Ip, Cookie\r\nX-Real-Ip: 1\r\nCookie: c=1\r\n", "200"},
+		"white space":         {"polling", "1.1", "Host: x\r\nCookie:  \t c=1 \t \r\nX-Forwarded-For:\r\n", "200"},
+		"cookies apart":       {"polling", "1.1", "Host: x\r\nCookie: a=1\r\nCookie: b=2\r\n", "200"},
+		"switch to HTTP/2":    {"polling", "1.1", "Host: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n", "200"},
+		"upgrade":             {"websocket", "1.1", "Host: x\r\nCookie: a=1\r\n" + upgrade, "101"},
+		"upgrade, zone":       {"websocket", "1.1", "Host: [fe80::1%25en0]:80\r\n" + upgrade, "101"},
+		"upgrade with a body": {"websocket", "1.1", "Host: x\r\nContent-Length: 2\r\n" + upgrade, "101"},
+	} {
+		if err := nodes[0].server.Emit(context.Background(), "news"); err != nil { // else a poll waits
+			t.Fatal(err)
+		}
+		conn, err := net.Dial("tcp", nodes[1].public.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		fmt.Fprintf(conn, "GET /socket.io/?EIO=4&transport=%s&sid=%s HTTP/%s\r\n%s\r\n", tt.transport, sid, tt.version, tt.headers)
+		line, err := bufio.NewReader(conn).ReadString('\n')
+		if err != nil || len(line) < 12 || line[9:12] != tt.want {
+			t.Errorf("%s: %q, %v, want %s", name, line, err, tt.want)
+		}
+	}
+	if n := nodes[0].forward.Stats().Refused["signature"]; n != 0 {
+		t.Errorf("%d signatures were refused", n)
+	}
 }
 
 func TestNotForwarded(t *testing.T) {

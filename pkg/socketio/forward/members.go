@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"slices"
+	"strings"
 	"time"
 
 	"example.com/chorus/pkg/adapter"
@@ -28,6 +29,20 @@ type peer struct {
 	transport *http.Transport
 	proxy     *httputil.ReverseProxy
 	relays    map[*relay]struct{} // guarded by Forwarder.mu
+}
+
+// host returns the host of a request as net/http sends it on: the one that the client asked for, with which the owner compares
+// the origin.
+func (p *peer) host(asked string) string {
+	if asked == "" { // HTTP/1.0
+		return p.node.Address
+	}
+	if i := strings.LastIndexByte(asked, ']'); i > 0 && asked[0] == '[' {
+		if zone := strings.LastIndexByte(asked[:i], '%'); zone > 0 {
+			return asked[:zone] + asked[i:]
+		}
+	}
+	return asked
 }
 
 // follow keeps the peers to the membership.

@@ -67,7 +67,7 @@ func (f *Forwarder) rewrite(r *httputil.ProxyRequest, p *peer) {
 	x := exchangeOf(r.In.Context())
 	r.Out.URL.Scheme, r.Out.URL.Host = "http", p.node.Address
 	r.Out.URL.RawQuery = r.In.URL.RawQuery
-	r.Out.Host = r.In.Host // the owner compares it with the origin
+	r.Out.Host = p.host(r.In.Host)
 	// The owner restores the client's address, so the chain is the one that it would have got itself.
 	for _, name := range [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
 		if values, ok := r.In.Header[name]; ok {

@@ -107,6 +107,7 @@ func (f *Forwarder) upgradeRequest(r *http.Request, p *peer, sid string) *http.R
 	out.RequestURI = ""
 	out.Body, out.ContentLength, out.TransferEncoding = nil, 0, nil
 	out.Close = false
+	out.Host = p.host(r.Host)
 	for _, name := range hopHeaders {
 		out.Header.Del(name)
 	}
