@@ -23,30 +23,51 @@ import (
 	"example.com/chorus/pkg/adapter"
 )
 
+// test is one test of the suite.
+type test struct {
+	name string
+	run  func(*testing.T, []adapter.Adapter)
+	// acrossRooms tells that it holds an adapter to the order of messages to different rooms.
+	acrossRooms bool
+}
+
+var tests = []test{
+	{name: "Order", run: testOrder},
+	{name: "ConcurrentPublishers", run: testConcurrentPublishers, acrossRooms: true},
+	{name: "OrderOfRooms", run: testOrderOfRooms},
+	{name: "Fields", run: testFields},
+	{name: "Values", run: testValues},
+	{name: "Binary", run: testBinary},
+	{name: "Huge", run: testHuge},
+	{name: "Rooms", run: testRooms, acrossRooms: true},
+	{name: "Namespaces", run: testNamespaces, acrossRooms: true},
+	{name: "FollowRaces", run: testFollowRaces},
+	{name: "Leave", run: testLeave},
+	{name: "Close", run: testClose},
+	{name: "CloseFlushes", run: testCloseFlushes},
+	{name: "EndedContext", run: testEndedContext},
+	{name: "Records", run: testRecords},
+	{name: "Sessions", run: testSessions},
+}
+
 // Run tests an adapter. connect returns the adapters of nodes of a new cluster, which nobody else uses; it is
 // called once for each test, and what it returns is closed at the end of the test. A cluster of one node, such as
 // adapter.NewMemory is made for, must hear nothing.
 func Run(t *testing.T, connect func(t *testing.T) []adapter.Adapter) {
-	for _, test := range []struct {
-		name string
-		run  func(*testing.T, []adapter.Adapter)
-	}{
-		{"Order", testOrder},
-		{"ConcurrentPublishers", testConcurrentPublishers},
-		{"Fields", testFields},
-		{"Values", testValues},
-		{"Binary", testBinary},
-		{"Huge", testHuge},
-		{"Rooms", testRooms},
-		{"Namespaces", testNamespaces},
-		{"FollowRaces", testFollowRaces},
-		{"Leave", testLeave},
-		{"Close", testClose},
-		{"CloseFlushes", testCloseFlushes},
-		{"EndedContext", testEndedContext},
-		{"Records", testRecords},
-		{"Sessions", testSessions},
-	} {
+	run(t, connect, func(test) bool { return true })
+}
+
+// RunOrderedByRoom is Run for an adapter that promises less: only what goes to the same rooms arrives in its order. So
+// it is where the channels of different rooms live on different servers.
+func RunOrderedByRoom(t *testing.T, connect func(t *testing.T) []adapter.Adapter) {
+	run(t, connect, func(test test) bool { return !test.acrossRooms })
+}
+
+func run(t *testing.T, connect func(t *testing.T) []adapter.Adapter, applies func(test) bool) {
+	for _, test := range tests {
+		if !applies(test) {
+			continue
+		}
 		t.Run(test.name, func(t *testing.T) {
 			adapters := connect(t)
 			t.Cleanup(func() {
@@ -164,6 +185,51 @@ func testConcurrentPublishers(t *testing.T, adapters []adapter.Adapter) {
 		for publisher, n := range next {
 			if n != messages {
 				t.Errorf("node %d heard %d messages of publisher %s, want %d", i, n, publisher, messages)
+			}
+		}
+	}
+}
+
+// testOrderOfRooms sends from all nodes to all, to single rooms and to several, in two namespaces. Every node must hear
+// all that is for its rooms, once, and of each sender and choice of rooms in order.
+func testOrderOfRooms(t *testing.T, adapters []adapter.Adapter) {
+	const messages = 50
+	choices := [][]string{nil, {"r"}, {"s"}, {"r", "other"}, {"#odd# room ü*"}}
+	namespaces := []string{"/", "/other"}
+	nodes := make(map[string][]*Node, len(namespaces))
+	for _, namespace := range namespaces {
+		nodes[namespace] = Join(t, adapters, namespace, "r", "s", "#odd# room ü*")
+	}
+	var publishing sync.WaitGroup
+	for _, namespace := range namespaces {
+		for i, n := range nodes[namespace] {
+			for c, rooms := range choices {
+				publishing.Go(func() {
+					for m := range messages {
+						n.Publish(t, Event(fmt.Sprintf("%s %d.%d %d", namespace, i, c, m), rooms...))
+					}
+				})
+			}
+		}
+	}
+	publishing.Wait()
+	want := (len(adapters) - 1) * len(choices) * messages
+	for _, namespace := range namespaces {
+		for i, n := range nodes[namespace] {
+			next := map[string]int{} // by namespace, sender and rooms
+			for _, s := range texts(t, n.Await(t, want)) {
+				end := strings.LastIndexByte(s, ' ')
+				stream, number := s[:end], s[end+1:]
+				if !strings.HasPrefix(stream, namespace+" ") || strings.HasPrefix(stream, fmt.Sprintf("%s %d.", namespace, i)) {
+					t.Fatalf("node %d of %s heard %q", i, namespace, s)
+				}
+				if number != fmt.Sprint(next[stream]) {
+					t.Fatalf("node %d of %s heard %q, want number %d", i, namespace, s, next[stream])
+				}
+				next[stream]++
+			}
+			if len(next) != want/messages {
+				t.Errorf("node %d of %s heard %d senders and rooms, want %d", i, namespace, len(next), want/messages)
 			}
 		}
 	}
