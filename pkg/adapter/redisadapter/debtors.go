@@ -151,7 +151,7 @@ func (l *line) forgetLapsed(ctx context.Context) {
 	for i, n := range lapsed {
 		channels[i] = memberChannel(n.ID)
 	}
-	counts, err := countSubscribers(l.rdb)(ctx, channels)
+	counts, err := countSubscribers(l.counting)(ctx, channels)
 	if err != nil {
 		return // nothing hangs on it: the next time may work
 	}

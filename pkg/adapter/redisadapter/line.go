@@ -25,7 +25,8 @@ type line struct {
 	opts       Options
 	invalid    error // of the options: what Join returns
 	rdb        redis.UniversalClient
-	failover   *failover // nil without Sentinels
+	failover   *failover             // nil without Sentinels
+	counting   redis.UniversalClient // is asked for subscribers: in a cluster the client that knows all servers
 	counts     *counters
 	traces     traces
 	publisher  *publisher
@@ -69,7 +70,10 @@ func newLine(rdb redis.UniversalClient, o *Options, uid string, mode string, str
 		l.invalid = err
 		return l
 	}
-	l.rdb, l.failover = client, failover
+	l.rdb, l.failover, l.counting = client, failover, client
+	if cluster, ok := rdb.(*redis.ClusterClient); ok {
+		l.counting = cluster
+	}
 	open := func(ctx context.Context) *redis.PubSub { return client.Subscribe(ctx) }
 	l.subscriber = newSubscriber(open, &l.opts, l.counts, &l.traces)
 	l.publisher = newPublisher(l.rdb, &l.opts, l.counts, &l.traces, l.subscriber.listening)

@@ -63,7 +63,7 @@ func (l *link) Request(ctx context.Context, m *adapter.Message, response func(*a
 func (l *link) audience() audience {
 	return audience{
 		namespace: l.channels.namespace, request: l.channels.request(), private: l.channels.private,
-		count: countSubscribers(l.line.rdb),
+		count: countSubscribers(l.line.counting),
 	}
 }
 
