@@ -68,5 +68,8 @@ func decodeHead(h *clusterHead, hasRoom func(string) bool) (*ClusterMessage, err
 // IsOwnCluster reports whether a payload is told for one that uid wrote, without being read.
 func IsOwnCluster(payload []byte, uid, namespace string) bool {
 	tails := newOwnTails(uid, namespace)
-	return tails.match(payload)
+	return tails.match(string(payload))
 }
+
+// SlotOf is slotOf.
+var SlotOf = slotOf

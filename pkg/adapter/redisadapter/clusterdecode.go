@@ -1,9 +1,9 @@
 package redisadapter
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"example.com/chorus/pkg/adapter"
@@ -333,25 +333,27 @@ func readSockets(v clusterValue) (list []adapter.Socket, err error) {
 
 // ownTails are what the messages end with that one sender writes: own messages are told from the end, without reading
 // them.
-type ownTails struct{ text, packed []byte }
+type ownTails struct{ text, packed string }
 
 func newOwnTails(uid, namespace string) ownTails {
 	text := append([]byte(`,"uid":"`), uid...)
 	text = append(text, `","nsp":`...)
-	packed := appendPackedTail(nil, uid, namespace)
-	return ownTails{text: parser.AppendString(text, namespace), packed: packed}
+	return ownTails{
+		text:   string(parser.AppendString(text, namespace)),
+		packed: string(appendPackedTail(nil, uid, namespace)),
+	}
 }
 
-func (o *ownTails) match(payload []byte) bool {
-	if len(payload) == 0 {
+func (o *ownTails) match(payload string) bool {
+	if payload == "" {
 		return false
 	}
 	if payload[0] != '{' {
-		const stamp = len("\xa1t") + 9 // a time is always written with 8 bytes
-		if n := len(payload) - stamp; n > 0 && bytes.HasPrefix(payload[n:], []byte("\xa1t\xcf")) && bytes.HasSuffix(payload[:n], o.packed) {
+		const stamp = len("\xa1t") + 9 // a time is written with 8 bytes
+		if n := len(payload) - stamp; n > 0 && strings.HasPrefix(payload[n:], "\xa1t\xcf") && strings.HasSuffix(payload[:n], o.packed) {
 			return true
 		}
-		return bytes.HasSuffix(payload, o.packed)
+		return strings.HasSuffix(payload, o.packed)
 	}
 	payload = payload[:len(payload)-1] // the brace
 	n := len(payload)
@@ -359,7 +361,7 @@ func (o *ownTails) match(payload []byte) bool {
 		n--
 	}
 	if n < len(payload) {
-		payload = bytes.TrimSuffix(payload[:n], []byte(`,"t":`))
+		payload = strings.TrimSuffix(payload[:n], `,"t":`)
 	}
-	return bytes.HasSuffix(payload, o.text)
+	return strings.HasSuffix(payload, o.text)
 }

@@ -68,6 +68,17 @@ func newClient(life context.Context, rdb redis.UniversalClient, watchdog time.Du
 		f.dial = func(ctx context.Context) (net.Conn, error) { return dial(ctx, o.Network, o.Addr) }
 	}
 	o.Dialer = mortalDialer(life, dial, f)
+	return privateClient(o, watchdog), f, nil
+}
+
+// newServerClient returns a client of our own to one server of a cluster.
+func newServerClient(life context.Context, o redis.Options, watchdog time.Duration) *redis.Client {
+	o.Dialer = mortalDialer(life, within(life, o.Dialer, watchdog), nil)
+	return privateClient(o, watchdog)
+}
+
+// privateClient returns a client with these options, but for those that are not for its user to choose.
+func privateClient(o redis.Options, watchdog time.Duration) *redis.Client {
 	// A retry would deliver a message twice whose answer got lost.
 	o.MaxRetries, o.DialerRetries = -1, 1
 	o.DialTimeout = bounded(o.DialTimeout, watchdog)
@@ -83,7 +94,7 @@ func newClient(life context.Context, rdb redis.UniversalClient, watchdog time.Du
 	// Pings and pipelines share it, so that a ping tells about the connection that publishes.
 	o.PoolSize, o.PipelinePoolSize, o.MaxConcurrentDials = 1024, -1, 0
 	o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = 0, 0, 0
-	return redis.NewClient(&o), f, nil
+	return redis.NewClient(&o)
 }
 
 // anyMaster returns options by which each connection goes to a master of the cluster, another one each time: what is
@@ -147,6 +158,9 @@ func mortalDialer(life context.Context, dial dialer, f *failover) dialer {
 		}
 		c := &mortal{Conn: conn, failover: f, keep: context.AfterFunc(life, func() { _ = conn.Close() })}
 		f.add(c)
+		if k, ok := ctx.Value(corkKey{}).(*cork); ok {
+			return k.over(c), nil
+		}
 		return c, nil
 	}
 }
@@ -175,6 +189,8 @@ func errorKind(err error) string {
 		return "readonly"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "refused"
+	case isMoved(err):
+		return "moved"
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "timeout"
 	}
@@ -195,6 +211,12 @@ func isElsewhere(err error) bool {
 	}
 	word, _, _ := strings.Cut(err.Error(), " ")
 	return word == "MOVED" || word == "ASK" || word == "TRYAGAIN" || word == "CLUSTERDOWN"
+}
+
+// isMoved reports whether a server refused a command because another one is in charge of the slot.
+func isMoved(err error) bool {
+	_, moved := redis.IsMovedError(err)
+	return moved
 }
 
 // isReply reports whether err is an answer of Redis, so that the connection works.

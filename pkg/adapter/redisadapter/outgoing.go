@@ -15,6 +15,8 @@ type outgoing struct {
 	payload *[]byte // from buffers
 	kind    channelKind
 	queued  time.Time
+	// redirects counts how many servers of a cluster refused it because another is in charge.
+	redirects int
 	// fleeting is a sign of life that is worth nothing later: it is not sent after a failure, and no loss is counted.
 	fleeting bool
 	// entry, if not nil, makes it an entry of a stream. That is worth something however late it comes, so it waits for Redis

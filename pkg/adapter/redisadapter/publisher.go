@@ -36,10 +36,17 @@ type publisher struct {
 	regained func()
 	complain rate.Sometimes // logs errors of single messages
 	wake     chan struct{}  // of capacity 1: the queue is not empty, or closing
+	// accepts tells, in a cluster, whether the server is in charge of a message, and reroute takes messages elsewhere
+	// that the server refused as not its own. Both are nil where there is but one server.
+	accepts func(o *outgoing) bool
+	reroute func(ctx context.Context, moved []outgoing, err error)
 
 	mu      sync.Mutex
 	queue   []outgoing
 	bytes   int           // in queue
+	moved   []outgoing    // to be merged into queue
+	flying  chan struct{} // in a cluster: closed when it is settled what becomes of the group that is under way
+	behind  []<-chan struct{}
 	space   chan struct{} // closed when the queue gets shorter; nil while nobody waits for that
 	idle    bool          // the goroutine waits for wake
 	closing bool
@@ -61,6 +68,10 @@ func newPublisher(rdb redis.UniversalClient, o *Options, c *counters, t *traces,
 func (p *publisher) enqueue(ctx context.Context, o outgoing) error {
 	for {
 		p.mu.Lock()
+		if p.accepts != nil && !p.accepts(&o) {
+			p.mu.Unlock()
+			return errNotInCharge
+		}
 		if p.closing {
 			p.mu.Unlock()
 			return fmt.Errorf("redisadapter: publish: %w", adapter.ErrClosed)
@@ -123,7 +134,9 @@ func (p *publisher) close() {
 func (p *publisher) run(ctx context.Context) {
 	probe := time.NewTicker(pingInterval)
 	defer probe.Stop()
-	p.probe(ctx)
+	if p.status() == nil { // else recover comes first
+		p.probe(ctx)
+	}
 	for ctx.Err() == nil {
 		if p.status() != nil {
 			if !p.recover(ctx) {
@@ -131,10 +144,13 @@ func (p *publisher) run(ctx context.Context) {
 			}
 			continue
 		}
-		group, closing := p.take()
+		group, behind, closing := p.take()
 		switch {
+		case len(behind) > 0:
+			p.await(ctx, behind)
 		case len(group) > 0:
 			p.send(ctx, group)
+			p.land()
 		case closing:
 			return
 		default:
@@ -197,8 +213,8 @@ func (p *publisher) send(ctx context.Context, group []outgoing) {
 	}
 	cmds, err := pipe.Exec(ctx)
 	wait, sent := time.Since(group[0].queued), 0
-	var again, lost []outgoing
-	var cause error
+	var again, lost, moved []outgoing
+	var cause, refusal error
 	for i, o := range group {
 		switch err := cmds[i].Err(); {
 		case err == nil:
@@ -207,6 +223,8 @@ func (p *publisher) send(ctx context.Context, group []outgoing) {
 				sent++
 			}
 			o.finish(cmds[i], nil)
+		case p.reroute != nil && isMoved(err) && !o.fleeting:
+			moved, refusal = append(moved, o), err
 		case neverSent(err) && !o.fleeting:
 			again = append(again, o)
 		case o.entry != nil && !isReply(err):
@@ -219,10 +237,14 @@ func (p *publisher) send(ctx context.Context, group []outgoing) {
 		p.traces.published(sent, wait, nil)
 	}
 	if err != nil {
-		if !isReply(err) || neverSent(err) || len(p.uncertain) > 0 {
+		elsewhere := p.reroute != nil && isMoved(err)
+		if !elsewhere && (!isReply(err) || neverSent(err)) || len(p.uncertain) > 0 {
 			p.setFailure(err)
 		}
 		p.putBack(again)
+		if len(moved) > 0 {
+			p.reroute(ctx, moved, refusal)
+		}
 		p.giveUp(lost, cause)
 	}
 }
@@ -287,17 +309,22 @@ func (p *publisher) giveUp(group []outgoing, err error) {
 	})
 }
 
-// take returns the next group, and whether the publisher is closing.
-func (p *publisher) take() ([]outgoing, bool) {
+// take returns the next group, or what must be settled elsewhere before there is one, and whether the publisher is closing.
+func (p *publisher) take() (group []outgoing, behind []<-chan struct{}, closing bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if behind, p.behind = p.behind, nil; len(behind) > 0 {
+		return nil, behind, false
+	}
 	n, size := 0, 0
 	for n < len(p.queue) && n < p.opts.PublishBatch && (n == 0 || size <= batchBytes) {
 		size += len(*p.queue[n].payload)
 		n++
 	}
-	p.idle = n == 0
-	return p.takeLocked(n), p.closing
+	if p.idle = n == 0; !p.idle && p.reroute != nil {
+		p.flying = make(chan struct{})
+	}
+	return p.takeLocked(n), nil, p.closing
 }
 
 func (p *publisher) takeAll() []outgoing {

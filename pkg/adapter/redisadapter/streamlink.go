@@ -171,7 +171,7 @@ func (l *streamLink) wants(channelKind, string) bool { return !l.inbound.isClose
 
 // hear takes what was published on a channel.
 func (l *streamLink) hear(h heard) {
-	if l.own.match([]byte(h.payload)) {
+	if l.own.match(h.payload) {
 		l.adapter.counts.received[h.kind][resultOwn].Add(1)
 		return
 	}

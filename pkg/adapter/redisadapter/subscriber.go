@@ -33,6 +33,11 @@ type subscriber struct {
 	counts *counters
 	traces *traces
 	probe  *probe // nil for none
+	// turns and refused are of a server in a cluster, which may refuse a channel because another server is in charge;
+	// turns is nil elsewhere. refused must not wait.
+	turns   *turns
+	refused func(t topic, refusals int, err error)
+	cork    cork
 	// heardAgain is called each time when a connection hears everything. It must not wait.
 	heardAgain func()
 
@@ -76,6 +81,10 @@ func (s *subscriber) run(ctx context.Context) {
 
 // session is the life of one connection. It returns when the connection was last heard of and why it ended.
 func (s *subscriber) session(ctx context.Context) (heard time.Time, err error) {
+	if s.turns != nil {
+		s.turns.reset()
+		ctx = s.cork.with(ctx)
+	}
 	ps := s.open(ctx)
 	if err := ps.Ping(ctx); err != nil { // connects
 		_ = ps.Close()
@@ -102,13 +111,22 @@ func (s *subscriber) session(ctx context.Context) (heard time.Time, err error) {
 	for heard = time.Now(); ; heard = time.Now() {
 		in, err := ps.ReceiveTimeout(ctx, s.opts.Watchdog)
 		if err != nil {
+			if s.refuseTurn(err) {
+				continue
+			}
 			return heard, fmt.Errorf("receive: %w", err)
 		}
 		switch in := in.(type) {
 		case *redis.Message:
 			s.receive(in)
 		case *redis.Subscription:
-			s.confirm(topic{in.Channel, strings.HasPrefix(in.Kind, "p")}, !strings.Contains(in.Kind, "unsub"))
+			t := topic{in.Channel, strings.HasPrefix(in.Kind, "p")}
+			subscribed := !strings.Contains(in.Kind, "unsub")
+			if s.turns == nil || s.turns.answered(turn{t, subscribed}) {
+				s.confirm(t, subscribed)
+			} else if !subscribed {
+				s.drop(t)
+			}
 		case *redis.Pong:
 			if in.Payload == wholeMark {
 				s.becomeWhole()
@@ -151,6 +169,12 @@ func (s *subscriber) subscribe(ctx context.Context, ps *redis.PubSub) error {
 	for more := true; more; {
 		var o orders
 		o, more = s.judge(subscribeBatch)
+		if s.turns != nil {
+			if err := s.subscribeEach(ctx, ps, o); err != nil {
+				return err
+			}
+			continue
+		}
 		for m := range methods {
 			if len(o.subscribe[m]) > 0 {
 				if err := subscribe[m](ctx, o.subscribe[m]...); err != nil {
@@ -165,6 +189,34 @@ func (s *subscriber) subscribe(ctx context.Context, ps *redis.PubSub) error {
 		}
 	}
 	return nil
+}
+
+// subscribeEach sends a command for each channel, together: a server in a cluster takes no command about channels of
+// several slots.
+func (s *subscriber) subscribeEach(ctx context.Context, ps *redis.PubSub, o orders) error {
+	s.cork.put()
+	var errs error
+	for _, channel := range o.subscribe[sharded] {
+		s.turns.sent(turn{topic{channel: channel}, true})
+		errs = errors.Join(errs, ps.SSubscribe(ctx, channel))
+	}
+	for _, channel := range o.unsubscribe[sharded] {
+		s.turns.sent(turn{topic{channel: channel}, false})
+		errs = errors.Join(errs, ps.SUnsubscribe(ctx, channel))
+	}
+	return errors.Join(errs, s.cork.pull())
+}
+
+// refuseTurn reports whether an error is no more than the refusal of one command, and deals with it.
+func (s *subscriber) refuseTurn(err error) bool {
+	if s.turns == nil || !isElsewhere(err) {
+		return false
+	}
+	t, ok := s.turns.refused()
+	if ok {
+		s.refused(t.topic, s.refuse(t.topic), err)
+	}
+	return ok
 }
 
 // receive hands a message over before anything of it is decoded.
@@ -239,6 +291,13 @@ func (s *subscriber) listening(ctx context.Context) {
 	case <-whole:
 	case <-ctx.Done():
 	}
+}
+
+// deafSince returns since when nothing can be heard that could before, or zero.
+func (s *subscriber) deafSince() time.Time {
+	s.state.Lock()
+	defer s.state.Unlock()
+	return s.lost
 }
 
 // status returns why nothing can be heard, or nil.

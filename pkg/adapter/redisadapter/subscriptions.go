@@ -58,6 +58,7 @@ type subscriptions struct {
 	owned     map[listener]*subscription // the first of each listener
 	hints     []*subscription            // to be judged
 	live      bool                       // there is a connection
+	gap       *movingGap                 // of channels that move between the servers of a cluster, else nil
 	confirmed [methods]int
 }
 
@@ -72,6 +73,7 @@ type subscription struct {
 	judging        bool          // the listener is being asked
 	subscribed     bool          // the last command that was sent is to subscribe
 	unconfirmed    int32         // commands without confirmation yet
+	refusals       int           // since it was confirmed last
 	waiters        []chan struct{}
 }
 
@@ -158,6 +160,7 @@ func (t *subscriptions) dismiss(l listener) {
 		next := s.next
 		t.disownLocked(s)
 		delete(t.table, s.topic())
+		t.gap.end(s.topic())
 		s = next
 	}
 }
@@ -220,26 +223,22 @@ func (t *subscriptions) judge(n int) (o orders, more bool) {
 	return o, len(t.hints) > 0
 }
 
-// confirm notes that Redis did what it was told last or before. One that nobody asked for gave a channel up, as a
-// server does whose slot moves away: it is judged again.
+// confirm notes that Redis did what it was told last or before. One that nobody asked for gave a channel up.
 func (t *subscriptions) confirm(topic topic, subscribed bool) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	s := t.table[topic]
-	if s == nil {
-		return
-	}
-	if s.unconfirmed == 0 {
-		if s.subscribed && !subscribed {
-			s.subscribed = false
-			t.confirmed[s.method]--
-			t.hintLocked(s)
+	if s == nil || s.unconfirmed == 0 {
+		t.mu.Unlock()
+		if !subscribed {
+			t.drop(topic)
 		}
 		return
 	}
+	defer t.mu.Unlock()
 	s.unconfirmed--
 	if s.subscribed && s.unconfirmed == 0 {
 		t.confirmed[s.method]++
+		s.refusals = 0
 	}
 	if !s.hinted && !s.judging {
 		t.settleLocked(s)
@@ -253,6 +252,9 @@ func (t *subscriptions) settleLocked(s *subscription) {
 		return
 	}
 	t.releaseLocked(s)
+	if _, moved := s.listener.(*nobody); !moved {
+		t.gap.end(s.topic())
+	}
 	if !s.subscribed && t.table[s.topic()] == s {
 		t.disownLocked(s)
 		delete(t.table, s.topic())
