@@ -92,6 +92,8 @@ func (f *flags) options(log *slog.Logger) (o *socketio.Options, closeRedis func(
 	switch f.adapter {
 	case "classic":
 		o.Adapter = redisadapter.NewPubSub(rdb, &common)
+	case "sharded":
+		o.Adapter = redisadapter.NewSharded(rdb, &redisadapter.ShardedOptions{Options: common, SubscriptionMode: redisadapter.SubscriptionMode(f.mode)})
 	case "streams":
 		o.Adapter = redisadapter.NewStreams(rdb, &redisadapter.StreamsOptions{Options: common, StreamCount: f.streams})
 	default:
