@@ -26,7 +26,15 @@ type exchange struct {
 	peer   *peer
 	sid    string
 	body   *body
-	result string
+	result string // until it is counted
+}
+
+// count counts how the exchange ended, once.
+func (x *exchange) count() {
+	if x.result != "" {
+		x.f.forwarded.add(x.result)
+		x.result = ""
+	}
 }
 
 type exchangeKey struct{}
@@ -53,10 +61,10 @@ func (f *Forwarder) pass(w http.ResponseWriter, r *http.Request, p *peer, sid st
 	}
 	_ = x.w.SetWriteDeadline(time.Time{})
 	defer func() { // also when the answer was cut short, which is a panic
-		if r.Context().Err() != nil {
+		if x.result != "" && r.Context().Err() != nil {
 			x.result = resultGone
 		}
-		f.forwarded.add(x.result)
+		x.count()
 	}()
 	p.proxy.ServeHTTP(w, out)
 	_ = x.w.SetWriteDeadline(time.Time{}) // the connection may serve other handlers
@@ -128,6 +136,7 @@ func failed(w http.ResponseWriter, r *http.Request, err error) {
 		x.f.options.Logger.DebugContext(r.Context(), "owner of a session is unreachable", "owner", x.peer.node.String(),
 			"address", x.peer.node.Address, "error", err)
 	}
+	x.count()
 	x.leaveBody(w.Header(), 0)
 	x.f.unknown(w, x.r)
 }
