@@ -23,9 +23,11 @@ func DecodeMessage(payload, namespace string, hasRoom func(string) bool) (*adapt
 // UID returns the name of an adapter on the wire.
 func UID(a adapter.Adapter) string { return a.(*pubSub).uid }
 
+func (l *line) self() *line { return l }
+
 // Kill ends an adapter as SIGKILL does: its connections are cut, and it says nothing before.
 func Kill(a adapter.Adapter) {
-	l := a.(*pubSub).line
+	l := a.(interface{ self() *line }).self()
 	l.membership.mu.Lock()
 	l.membership.departed = true
 	l.membership.mu.Unlock()

@@ -3,6 +3,7 @@ package redisadapter_test
 import (
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -33,6 +34,39 @@ func TestSharded(t *testing.T) {
 				return shardedNodes(3, redisadapter.ShardedOptions{SubscriptionMode: mode}, func() redis.UniversalClient {
 					return client(t, server.addr)
 				})
+			})
+		})
+	}
+}
+
+func TestShardedRequests(t *testing.T) {
+	server := startRedis(t)
+	cluster := startCluster(t, 3)
+	timeout := 1500 * time.Millisecond
+	if raceEnabled {
+		timeout *= 3
+	}
+	for _, test := range []struct {
+		name   string
+		mode   redisadapter.SubscriptionMode
+		client func() redis.UniversalClient
+	}{
+		{"single", redisadapter.SubscriptionDynamic, func() redis.UniversalClient { return client(t, server.addr) }},
+		{"cluster", redisadapter.SubscriptionDynamic, func() redis.UniversalClient { return cluster.client(t) }},
+		{"cluster, static", redisadapter.SubscriptionStatic, func() redis.UniversalClient { return cluster.client(t) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			adaptertest.RunRequests(t, adaptertest.Requests{
+				FirstValue: true,
+				AnyOrder:   test.name == "cluster",
+				Kill:       func(_ *testing.T, a adapter.Adapter) { redisadapter.Kill(a) },
+				Connect: func(t *testing.T) []adapter.Adapter {
+					o := redisadapter.ShardedOptions{SubscriptionMode: test.mode, Options: redisadapter.Options{
+						Prefix: t.Name(), RequestTimeout: timeout,
+						HeartbeatInterval: 200 * time.Millisecond, HeartbeatLapse: time.Second,
+					}}
+					return shardedNodes(3, o, test.client)
+				},
 			})
 		})
 	}
