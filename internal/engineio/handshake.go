@@ -3,6 +3,7 @@ package engineio
 import (
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"example.com/chorus/internal/frame"
@@ -90,9 +91,11 @@ func (e *Engine) openPolling(w http.ResponseWriter, r *http.Request, q *query) {
 		e.refuse(w, r, q, no)
 		return
 	}
-	defer e.release(id)
+	release := sync.OnceFunc(func() { e.release(id) }) // once: somebody else may have it by then
+	defer release()
 	s := e.connect(r, q, id)
 	if s == nil {
+		release()
 		e.refuse(w, r, q, refuseHandshake(ErrDraining))
 		return
 	}
@@ -105,8 +108,13 @@ func (e *Engine) openWebSocket(w http.ResponseWriter, r *http.Request, q *query)
 		e.refuse(w, r, q, no)
 		return
 	}
-	defer e.release(id)
-	ws := e.upgrade(w, r, q)
+	release := sync.OnceFunc(func() { e.release(id) }) // once: somebody else may have it by then
+	defer release()
+	ws, no := e.upgrade(w, r, q)
+	if no != nil {
+		release() // before the answer: the client may try again with it
+		e.refuse(w, r, q, no)
+	}
 	if ws == nil {
 		return
 	}

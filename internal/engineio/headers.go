@@ -15,16 +15,14 @@ func (e *Engine) writeStatus(w http.ResponseWriter, r *http.Request, status int)
 	w.WriteHeader(status)
 }
 
-// answer writes a short answer and sees to it that it leaves: a client that does not read must not hold the request,
-// nor may the deadline outlive it.
+// answer writes a short answer, which leaves when the handler returns: a client that does not read must not hold it for
+// longer. The server ends the deadline with the request.
 func (e *Engine) answer(w http.ResponseWriter, r *http.Request, status int, body []byte) {
-	c := http.NewResponseController(w) // not every kind of response writer has deadlines
-	_ = c.SetWriteDeadline(time.Now().Add(e.options.WriteTimeout))
+	// Not every kind of response writer has deadlines.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(e.options.WriteTimeout))
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	e.writeStatus(w, r, status)
 	_, _ = w.Write(body) // the client is gone, or reads it
-	_ = c.Flush()
-	_ = c.SetWriteDeadline(time.Time{})
 }
 
 // initialHeaders adds what only the answer of a handshake has.

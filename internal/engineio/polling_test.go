@@ -172,6 +172,7 @@ func TestOverlappingPolls(t *testing.T) {
 	if got := <-c.closed; got.reason != TransportError || got.detail != errPollOverlap {
 		t.Errorf("closed as %+v", got)
 	}
+	waitUntil(t, func() bool { return len(e.open()) == 0 }) // when the handler of the first has returned
 	if status, body, _ := do(t, "GET", url, ""); status != 400 || !strings.Contains(body, "Session ID unknown") {
 		t.Errorf("third: %d %q", status, body)
 	}
@@ -373,20 +374,23 @@ func TestManyPollingSessions(t *testing.T) {
 	sessions.Wait()
 }
 
-// afterFlush is told when an answer left.
-type afterFlush struct {
+// unbuffered is a response writer whose client has at once what is written.
+type unbuffered struct {
 	*httptest.ResponseRecorder
 	then func()
 }
 
-func (w *afterFlush) Flush() { w.then() }
+func (w *unbuffered) Write(b []byte) (int, error) {
+	defer w.then()
+	return w.ResponseRecorder.Write(b)
+}
 
 // A client that has the answer to a POST may send the next one at once, on another connection.
 func TestPOSTAtOnceAfterTheAnswer(t *testing.T) {
 	e := newEngine(t, nil)
 	url, c := openPolling(t, e, e.server(t).URL)
 	post := func(body string, then func()) string {
-		w := &afterFlush{httptest.NewRecorder(), then}
+		w := &unbuffered{httptest.NewRecorder(), then}
 		e.ServeHTTP(w, httptest.NewRequest("POST", url, strings.NewReader(body)))
 		return w.Body.String()
 	}

@@ -35,7 +35,10 @@ func (c *candidate) stopLocked() {
 // serveUpgrade makes a request for a WebSocket the candidate of its session. When there is one, or nothing to
 // upgrade, it is accepted and closed, which leaves the session alone.
 func (s *Session) serveUpgrade(w http.ResponseWriter, r *http.Request, q *query) {
-	ws := s.engine.upgrade(w, r, q)
+	ws, no := s.engine.upgrade(w, r, q)
+	if no != nil {
+		s.engine.refuse(w, r, q, no)
+	}
 	if ws == nil {
 		return
 	}

@@ -63,8 +63,8 @@ func (u *upgrader) init(e *Engine) {
 	u.deflating.EnableCompression = true
 }
 
-// upgrade answers 101. It returns nil when that failed; the request was answered then, if it could be.
-func (e *Engine) upgrade(w http.ResponseWriter, r *http.Request, q *query) *socket {
+// upgrade answers 101. It returns nil when that failed, with the refusal that is to be answered if that can be.
+func (e *Engine) upgrade(w http.ResponseWriter, r *http.Request, q *query) (*socket, *refusal) {
 	header := e.switchingHeaders(w, r, !q.hasSID)
 	if offered := websocket.Subprotocols(r); len(offered) > 0 { // browsers insist on an answer
 		header["Sec-Websocket-Protocol"] = offered[:1]
@@ -80,10 +80,9 @@ func (e *Engine) upgrade(w http.ResponseWriter, r *http.Request, q *query) *sock
 	if err != nil {
 		if h.conn != nil {
 			_ = h.conn.Close()
-		} else {
-			e.refuse(w, r, q, errRequest.because("name", handshakeError, "error", err))
+			return nil, nil
 		}
-		return nil
+		return nil, errRequest.because("name", handshakeError, "error", err)
 	}
 	ws := &socket{conn: h.conn, gorilla: g, limit: e.options.MaxPayload, format: u.formats.of(q, deflated)}
 	ws.conn.Intercept(ws.intercept)
@@ -93,7 +92,7 @@ func (e *Engine) upgrade(w http.ResponseWriter, r *http.Request, q *query) *sock
 		return nil
 	})
 	ws.pong = func(b []byte) { _ = ws.conn.WriteNow(b) } // a failure shows when reading
-	return ws
+	return ws, nil
 }
 
 // hijacker gives gorilla the loop's connection, so that nothing that it writes later passes the queue.

@@ -69,7 +69,7 @@ func FuzzWebSocket(f *testing.F) {
 	f.Fuzz(func(t *testing.T, wire []byte) {
 		ours := &recorded{in: bytes.NewReader(wire)}
 		answer := httptest.NewRecorder()
-		ws := e.upgrade(&hijackable{answer, ours}, webSocketRequest(), &query{upgrade: true, protocol: 4})
+		ws, _ := e.upgrade(&hijackable{answer, ours}, webSocketRequest(), &query{upgrade: true, protocol: 4})
 		if ws == nil {
 			t.Fatalf("no 101 but %d %q", answer.Code, answer.Body)
 		}
