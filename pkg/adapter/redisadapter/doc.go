@@ -13,10 +13,30 @@
 // at most Watchdog; what cannot be sent by then is given up, counted in adapter.Stats.PublishErrors and logged.
 // A message is never sent twice: one whose answer got lost is given up too, and may have arrived.
 //
+// # Requests
+//
+// Requests to other nodes (adapter.Requester) and all other kinds of messages have Node's forms, and what Node asks is
+// answered, the forms of older adapters and of emitters too. Who must answer is known: each second a node says on a channel
+// that all nodes of a Redis share, whatever their prefix, that it lives; so the others know it by name, notice within
+// HeartbeatLapse when it is lost, and name in the log those that are configured differently and hear nothing. One PUBSUB
+// NUMSUB tells which of the nodes take part in a namespace and how many subscribers there are besides, such as Node's
+// servers. Those are waited for RequestTimeout at most; who was silent twice is not waited for until their number changes.
+//
+// # A connection that is deaf
+//
+// Redis is pinged each second, and a connection that is silent for Watchdog is made anew. Since a ping proves only that
+// the connection lives, each second a node publishes something to itself too: a connection on which that does not come
+// back is made anew within 5 s.
+//
+// # Permissions
+//
+// A user of Redis with restricted channels needs those that begin with the prefix, and socket.io-members#*. The
+// commands are PING, PUBLISH, SUBSCRIBE, UNSUBSCRIBE and PUBSUB NUMSUB, and PSUBSCRIBE and PUNSUBSCRIBE for
+// SubscribePattern.
+//
 // # Limits
 //
 // Nesting of 1000 arrays and objects and 10 binary values per message; more is an error of Publish, and counted
-// as malformed when received. Requests between nodes (fetchSockets, acknowledgements of broadcasts and so on) are
-// not answered. The adapter therefore does not subscribe to the request channel, whose subscribers Node counts
-// to know how many answers it must wait for: requests among Node servers work as if this node were not there.
+// as malformed when received. Of an acknowledgement the first value is carried, as between Node's servers. Node drops the
+// flags of broadcasts with acknowledgement; the answer of one node to a request is one message of Redis, at most 512 MB.
 package redisadapter

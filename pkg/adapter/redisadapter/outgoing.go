@@ -22,10 +22,14 @@ type outgoing struct {
 	// entry, if not nil, makes it an entry of a stream. That is worth something however late it comes, so it waits for Redis
 	// as long as there is room; and whether one went out whose answer got lost can be found out.
 	entry *entryFields
+	// answer is one to another node's request, of which answerShare times as many may wait.
+	answer bool
 	// done, if not nil, is called once with the answer of Redis or why there is none. It runs on the publisher's
 	// goroutine and must not wait. It is not called when enqueue returns an error.
 	done func(reply redis.Cmder, err error)
 }
+
+const answerShare = 8
 
 // command adds exactly one command to a pipeline, the one that sends o.
 type command func(ctx context.Context, pipe redis.Pipeliner, o *outgoing)

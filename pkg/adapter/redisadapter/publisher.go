@@ -77,7 +77,11 @@ func (p *publisher) enqueue(ctx context.Context, o outgoing) error {
 			return fmt.Errorf("redisadapter: publish: %w", adapter.ErrClosed)
 		}
 		n := len(*o.payload)
-		if len(p.queue) == 0 || len(p.queue) < p.opts.PublishQueue && p.bytes+n <= p.opts.PublishQueueBytes {
+		share := 1
+		if o.answer {
+			share = answerShare
+		}
+		if len(p.queue) == 0 || len(p.queue) < share*p.opts.PublishQueue && p.bytes+n <= share*p.opts.PublishQueueBytes {
 			p.queue = append(p.queue, o)
 			p.bytes += n
 			idle := p.idle

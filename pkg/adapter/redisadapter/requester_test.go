@@ -24,6 +24,7 @@ type answering struct {
 
 	mu    sync.Mutex
 	asked []*adapter.Message
+	hand  chan<- func(*adapter.Response) // gets what answers, instead of an answer; nil for none
 }
 
 func newAnswering(ids ...string) *answering {
@@ -33,9 +34,12 @@ func newAnswering(ids ...string) *answering {
 func (l *answering) Answer(m *adapter.Message, respond func(*adapter.Response)) {
 	l.mu.Lock()
 	l.asked = append(l.asked, m)
-	silent := l.silent
+	silent, hand := l.silent, l.hand
 	l.mu.Unlock()
-	if silent {
+	if hand != nil {
+		hand <- respond
+	}
+	if silent || hand != nil {
 		return
 	}
 	var selected []string
@@ -493,5 +497,37 @@ func TestStrangers(t *testing.T) {
 	}
 	if n := len(one.adapter.(adapter.Member).Members()); n != 0 || one.stats().Strangers != 1 {
 		t.Errorf("%d members, %d strangers, want 0 and 1", n, one.stats().Strangers)
+	}
+}
+
+// TestAnswersDoNotWait lets more acknowledgements come than may wait while Redis is away: what is lost is counted, and
+// nobody who read one from a client was held up.
+func TestAnswersDoNotWait(t *testing.T) {
+	const queue, acks = 16, 1000
+	server := startRedis(t)
+	one := join(t, server.addr, redisadapter.Options{PublishQueue: queue, Watchdog: patience}, "a")
+	raw := client(t, server.addr)
+	responders := make(chan func(*adapter.Response), 1)
+	one.answering.mu.Lock()
+	one.hand = responders
+	one.answering.mu.Unlock()
+	if err := raw.Publish(t.Context(), "socket.io-request#/#",
+		`{"uid":"nnnnnn","requestId":"1","type":7,"opts":{"rooms":[]},"packet":{"data":["q"],"nsp":"/"}}`).Err(); err != nil {
+		t.Fatal(err)
+	}
+	respond := <-responders
+	server.kill()
+	eventually(t, "noticing that Redis is away", func() bool { return !one.stats().Up[adapter.RolePublish] })
+	start := time.Now()
+	for range acks {
+		respond(&adapter.Response{Packet: &adapter.Packet{Data: []byte(`["ok"]`)}})
+	}
+	if d := time.Since(start); d > 2*time.Second {
+		t.Errorf("%d answers took %v", acks, d)
+	}
+	s := one.stats()
+	signs := 3 // of life may wait too
+	if n := s.Dropped["queue_full"]; n == 0 || int(n)+s.PublishQueue < acks || int(n)+s.PublishQueue > acks+signs || s.PublishQueue <= queue {
+		t.Errorf("%d answers are dropped and %d wait, want %d in all, and more than %d that wait", n, s.PublishQueue, acks, queue)
 	}
 }

@@ -268,13 +268,18 @@ func (t *subscriptions) releaseLocked(s *subscription) {
 	s.waiters = nil
 }
 
-// connected starts over on a new connection: every channel is judged.
+// connected starts over on a new connection: every channel is judged, those of single rooms, of which there are many,
+// last.
 func (t *subscriptions) connected() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.live = true
-	for _, s := range t.table {
-		t.hintLocked(s)
+	for _, rooms := range [...]bool{false, true} {
+		for _, s := range t.table {
+			if (s.kind == kindRoom) == rooms {
+				t.hintLocked(s)
+			}
+		}
 	}
 }
 

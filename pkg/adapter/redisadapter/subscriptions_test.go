@@ -195,3 +195,22 @@ func TestDismiss(t *testing.T) {
 		}
 	}
 }
+
+// TestNamespaceFirst: a new connection hears the namespaces before the rooms.
+func TestNamespaceFirst(t *testing.T) {
+	l := newLink(&line{}, channels{prefix: "p", namespace: "/"}, &askedLocal{member: true})
+	table := newSubscriptions()
+	for _, r := range []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j"} {
+		table.follow(l, l.roomInterest(r), false)
+	}
+	for _, i := range l.essential() {
+		table.follow(l, i, false)
+	}
+	table.connected()
+	o, more := table.judge(len(l.essential()))
+	for _, i := range l.essential() {
+		if !more || !slices.Contains(o.subscribe[exact], i.channel) {
+			t.Errorf("judge = %q first, want %s among them", o.subscribe[exact], i.channel)
+		}
+	}
+}
