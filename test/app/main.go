@@ -18,12 +18,15 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/redis/go-redis/v9"
 
 	"example.com/chorus/pkg/adapter"
 	"example.com/chorus/pkg/adapter/redisadapter"
 	"example.com/chorus/pkg/socketio"
 	"example.com/chorus/pkg/socketio/parser"
+	"example.com/chorus/pkg/socketio/promsio"
 	"example.com/chorus/web"
 )
 
@@ -43,12 +46,12 @@ type flags struct {
 	cluster, specific, eio3, deflate  bool
 	streams                           int
 	recovery, pingInterval            time.Duration
-	pingTimeout                       time.Duration
+	pingTimeout, requestTimeout       time.Duration
 }
 
 func readFlags() (f flags) {
 	flag.StringVar(&f.tag, "tag", "", "route tag and name")
-	flag.StringVar(&f.redis, "redis", "", "URL of Redis; without it the node is alone")
+	flag.StringVar(&f.redis, "redis", "", "URL of Redis, of Sentinels if it names a master; without it the node is alone")
 	flag.BoolVar(&f.cluster, "cluster", false, "it is one of a Redis Cluster")
 	flag.StringVar(&f.adapter, "adapter", "classic", "classic, sharded or streams")
 	flag.StringVar(&f.mode, "mode", "dynamic", "subscription mode of the sharded adapter")
@@ -60,6 +63,7 @@ func readFlags() (f flags) {
 	flag.BoolVar(&f.deflate, "deflate", false, "compress WebSocket messages")
 	flag.DurationVar(&f.pingInterval, "ping-interval", 0, "time between pings")
 	flag.DurationVar(&f.pingTimeout, "ping-timeout", 0, "time in which a ping must be answered")
+	flag.DurationVar(&f.requestTimeout, "request-timeout", 0, "how long a request to the other nodes waits for answers")
 	flag.Parse()
 	return f
 }
@@ -88,7 +92,10 @@ func (f *flags) options(log *slog.Logger) (o *socketio.Options, closeRedis func(
 	if err != nil {
 		return nil, nil, err
 	}
-	common := redisadapter.Options{Logger: log, PublishOnSpecificResponseChannel: f.specific, Node: adapter.Node{Name: f.tag, Tag: f.tag}}
+	common := redisadapter.Options{
+		Logger: log, PublishOnSpecificResponseChannel: f.specific, RequestTimeout: f.requestTimeout,
+		Node: adapter.Node{Name: f.tag, Tag: f.tag},
+	}
 	switch f.adapter {
 	case "classic":
 		o.Adapter = redisadapter.NewPubSub(rdb, &common)
@@ -109,6 +116,13 @@ func (f *flags) client() (redis.UniversalClient, error) {
 			return nil, err
 		}
 		return redis.NewClusterClient(at), nil
+	}
+	if strings.Contains(f.redis, "master_name=") {
+		at, err := redis.ParseFailoverURL(f.redis)
+		if err != nil {
+			return nil, err
+		}
+		return redis.NewFailoverClient(at), nil
 	}
 	at, err := redis.ParseURL(f.redis)
 	if err != nil {
@@ -144,7 +158,7 @@ func run(ctx context.Context, log *slog.Logger) (err error) {
 	if err != nil {
 		return errors.Join(err, shutdown(server))
 	}
-	web := &http.Server{Handler: server, ReadHeaderTimeout: 5 * time.Second}
+	web := &http.Server{Handler: withMetrics(server), ReadHeaderTimeout: 5 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(listener) }()
 	log.Info("listening", "addr", listener.Addr().String())
@@ -157,6 +171,16 @@ func run(ctx context.Context, log *slog.Logger) (err error) {
 	case err = <-served:
 	}
 	return errors.Join(err, shutdown(server), web.Close())
+}
+
+// withMetrics serves the server's metrics beside it.
+func withMetrics(server *socketio.Server) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(promsio.New(server))
+	mux := http.NewServeMux()
+	mux.Handle("/", server)
+	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	return mux
 }
 
 func shutdown(server *socketio.Server) error {

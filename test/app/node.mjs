@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import { parseArgs } from "node:util";
 import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
 import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
-import { createClient, createCluster } from "redis";
+import { createClient, createCluster, createSentinel } from "redis";
 import { Server } from "socket.io";
 import msgpack from "socket.io-msgpack-parser";
 
@@ -28,17 +28,30 @@ const ms = (text) => { if (text && !text.endsWith("ms")) throw new Error(`${text
 const log = (record) => process.stderr.write(`${JSON.stringify(record)}\n`);
 
 const http = createServer();
-/** The adapter and what ends it. */
+/** A client of Redis: of one, of Sentinels if the URL names a master, of a cluster. */
+function redis() {
+  const url = new URL(flags.redis);
+  const name = url.searchParams.get("master_name");
+  if (flags.cluster) return createCluster({ rootNodes: [{ url: flags.redis }] });
+  if (!name) return createClient({ url: flags.redis });
+  const client = createSentinel({
+    name, sentinelRootNodes: [{ host: url.hostname, port: Number(url.port) }], passthroughClientErrorEvents: true,
+  });
+  // The adapter sends the command of one Redis, which those of Sentinels want to know to be a reading one or not.
+  const send = client.sendCommand.bind(client);
+  client.sendCommand = (args) => send(false, args);
+  return client;
+}
+
+/** The adapter of the server. */
 async function adapter() {
   if (!flags.redis) return undefined;
-  const client = flags.cluster ? createCluster({ rootNodes: [{ url: flags.redis }] }) : createClient({ url: flags.redis });
-  const clients = [client];
-  if (flags.adapter !== "streams") clients.push(client.duplicate());
+  const clients = flags.adapter === "streams" ? [redis()] : [redis(), redis()];
   for (const each of clients) await each.on("error", () => {}).connect(); // Redis may end before this server does
   switch (flags.adapter) {
     case "classic": return createAdapter(...clients, { publishOnSpecificResponseChannel: flags.specific });
     case "sharded": return createShardedAdapter(...clients, { subscriptionMode: flags.mode ?? "dynamic" });
-    case "streams": return createStreamsAdapter(client, { streamCount: Number(flags.streams ?? 1) });
+    case "streams": return createStreamsAdapter(clients[0], { streamCount: Number(flags.streams ?? 1) });
     default: throw new Error(`no adapter ${flags.adapter}`);
   }
 }
@@ -96,7 +109,7 @@ function routes(nsp) {
     });
     socket.on("poll", (target, ...args) => {
       const ack = args.pop();
-      broadcast(socket, target).timeout(2000).emit("question", ...args, (error, answers) => ack(answers, Boolean(error)));
+      broadcast(socket, target).timeout(target.timeout ?? 2000).emit("question", ...args, (error, answers) => ack(answers, Boolean(error)));
     });
     socket.on("keep", (value, ack) => { socket.data.value = value; ack(); });
     socket.on("state", (ack) => ack({

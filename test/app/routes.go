@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"example.com/chorus/pkg/adapter"
 	"example.com/chorus/pkg/socketio"
 )
 
@@ -17,6 +18,7 @@ type target struct {
 	Volatile     bool
 	Uncompressed bool
 	Sender       bool // the sender is left out
+	Timeout      int  // ms, of acknowledgements; default 2000
 }
 
 func (t target) broadcast(s *socketio.Socket) socketio.Broadcast {
@@ -125,7 +127,7 @@ func routes(nsp namespace) {
 		return s.Send(ctx, args)
 	})
 	// poll(target, ...arguments, ack): the server asks all of them; the acknowledgement carries the first value of each
-	// answer, and whether answers are missing.
+	// answer, whether answers are missing, and why.
 	nsp.On("poll", poll)
 	// keep(value, ack) keeps a value with the socket.
 	nsp.On("keep", func(ctx context.Context, s *socketio.Socket, args socketio.Args) error {
@@ -161,16 +163,23 @@ func routes(nsp namespace) {
 }
 
 func poll(ctx context.Context, s *socketio.Socket, args socketio.Args) error {
-	var to target
+	to := target{Timeout: 2000}
 	if err := args.Decode(&to); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(to.Timeout)*time.Millisecond)
 	defer cancel()
 	answers, err := to.broadcast(s).EmitWithAck(ctx, "question", rest(args, 1)...)
-	var missing *socketio.MissingAcksError
-	if err != nil && !errors.As(err, &missing) {
-		return err
+	var (
+		missing *socketio.MissingAcksError
+		silent  *adapter.SilentNodesError
+		why     any
+	)
+	if err != nil {
+		if !errors.As(err, &missing) && !errors.As(err, &silent) {
+			return err
+		}
+		why = err.Error()
 	}
 	first := make([]any, len(answers))
 	for i, answer := range answers {
@@ -181,7 +190,7 @@ func poll(ctx context.Context, s *socketio.Socket, args socketio.Args) error {
 			return err
 		}
 	}
-	return args.Ack(ctx, first, err != nil)
+	return args.Ack(ctx, first, err != nil, why)
 }
 
 // auth is what clients present to namespaces that are not open to all.

@@ -40,7 +40,7 @@ export class Node {
   static async application(id, { redis, reference = false, args = [], ...options } = {}) {
     const command = reference ? [process.execPath, referenceApplication] : [installed(application, "(make test builds it)")];
     const node = new Node(id, command[0], [...command.slice(1), "--tag", id, ...(redis ? ["--redis", redis.url] : []), ...args], options);
-    node.url = `http://${(await node.#listening()).addr}`;
+    node.url = node.internal = `http://${(await node.#listening()).addr}`;
     await node.program.until("readiness", () => node.program.output.includes('"msg":"ready"'));
     return node;
   }

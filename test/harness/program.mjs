@@ -1,7 +1,7 @@
 // Programs that a test starts: found, watched, and ended with it, each by its own process id.
 import { spawn } from "node:child_process";
 import { createServer } from "node:net";
-import { accessSync, constants } from "node:fs";
+import { accessSync, constants, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { after } from "node:test";
 
@@ -90,6 +90,23 @@ export class Program {
       if (this.ended) throw new Error(`${this.name} ended (${JSON.stringify(this.ended)}) before: ${tail()}`);
       return condition();
     }, timeout);
+  }
+
+  /** Sends a signal that does not end the program. */
+  signal(name) {
+    if (this.ended || !this.child.kill(name)) throw new Error(`${this.name} cannot be sent ${name}: it ended (${JSON.stringify(this.ended)})`);
+  }
+
+  /** Seconds of CPU time that the program used so far. */
+  get cpu() {
+    // The name in the second field may hold spaces; user and system time are the 14th and 15th, in hundredths.
+    const fields = readFileSync(`/proc/${this.child.pid}/stat`, "utf8").split(") ")[1].split(" ");
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+  }
+
+  /** Bytes of memory that the program occupies. */
+  get memory() {
+    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${this.child.pid}/status`, "utf8"))[1]) * 1024;
   }
 
   /** Sends a signal and returns how the program ended; one that does not end within timeout ms is killed, which is an error. */
