@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -101,16 +102,16 @@ func (c *redisCluster) owner(t testing.TB, slot int) int {
 	t.Helper()
 	rdb := redis.NewClient(&redis.Options{Addr: c.servers[0].addr})
 	defer func() { _ = rdb.Close() }()
-	slots, err := rdb.ClusterSlots(context.Background()).Result()
+	shards, err := rdb.ClusterShards(context.Background()).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range slots {
-		if slot < r.Start || slot > r.End {
+	for _, shard := range shards {
+		if !slices.ContainsFunc(shard.Slots, func(r redis.SlotRange) bool { return r.Start <= int64(slot) && int64(slot) <= r.End }) {
 			continue
 		}
 		for i, id := range c.ids {
-			if r.Nodes[0].ID == id {
+			if shard.Nodes[0].ID == id { // there are no replicas
 				return i
 			}
 		}
