@@ -72,7 +72,7 @@ func TestRedisRequests(t *testing.T) {
 				Kill:       func(_ *testing.T, a adapter.Adapter) { redisadapter.Kill(a) },
 				Connect: func(t *testing.T) []adapter.Adapter {
 					return nodes(t, server.addr, 3, redisadapter.Options{
-						Prefix: t.Name(), Subscription: s, RequestTimeout: 1500 * time.Millisecond, PublishOnSpecificResponseChannel: specific,
+						Prefix: t.Name(), Subscription: s, RequestTimeout: 3 * time.Second, PublishOnSpecificResponseChannel: specific,
 						HeartbeatInterval: 200 * time.Millisecond, HeartbeatLapse: time.Second,
 					})
 				},
