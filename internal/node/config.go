@@ -37,7 +37,7 @@ type config struct {
 	Queue  queueConfig  `embed:"" prefix:"queue." group:"Limits"`
 	Limits limitsConfig `embed:"" prefix:"limits." group:"Limits"`
 
-	Adapter string      `default:"" enum:",memory,redis,redis-streams" group:"Cluster" placeholder:"memory|redis|redis-streams" help:"Line to the other nodes: memory (none), redis (Pub/Sub, as Node's redis-adapter) or redis-streams (as Node's redis-streams-adapter). Empty: redis if --redis.url is given, else memory."`
+	Adapter string      `default:"" enum:",memory,redis,redis-sharded,redis-streams" group:"Cluster" placeholder:"memory|redis|redis-sharded|redis-streams" help:"Line to the other nodes: memory (none), redis (Pub/Sub, as Node's redis-adapter), redis-sharded (sharded Pub/Sub of Redis 7, as Node's createShardedAdapter) or redis-streams (as Node's redis-streams-adapter). Empty: redis if --redis.url is given, else memory."`
 	Redis   redisConfig `embed:"" prefix:"redis." group:"Cluster"`
 
 	Page   bool         `default:"true" negatable:"" group:"Pages" help:"Serve the chat page at /."`
@@ -108,6 +108,7 @@ type nodeConfig struct {
 const (
 	adapterMemory  = "memory"
 	adapterRedis   = "redis"
+	adapterSharded = "redis-sharded"
 	adapterStreams = "redis-streams"
 )
 

@@ -38,6 +38,9 @@ func (c *demoCommand) Validate() error {
 		c.Adapter = adapterRedis
 	}
 	c.embedded = c.Redis.URL == ""
+	if c.embedded && c.Adapter == adapterSharded {
+		return errors.New("--adapter=redis-sharded: the embedded Redis of the demo has no sharded Pub/Sub, give --redis.url")
+	}
 	for _, a := range []struct{ flag, addr string }{{"addr", c.Addr}, {"node-addr", c.NodeAddr}, {"internal-addr", c.InternalAddr}} {
 		if a.addr == "" && a.flag == "node-addr" {
 			continue

@@ -34,6 +34,7 @@ type redisConfig struct {
 	PasswordFile string         `default:"" placeholder:"FILE" help:"File that holds the password."`
 	TLS          redisTLSConfig `embed:"" prefix:"tls."`
 	Prefix       string         `default:"socket.io" help:"Prefix of the channels, as in Node's adapter."`
+	Subscription string         `default:"dynamic" enum:"static,dynamic,dynamic-private" placeholder:"static|dynamic|dynamic-private" help:"Rooms that have a channel of their own with redis-sharded: none, all but those of single sockets, or all. The same on all nodes; subscriptionMode of Node's adapter."`
 	Stream       streamConfig   `embed:"" prefix:"stream."`
 	Watchdog     time.Duration  `default:"3s" help:"A connection that does not answer for this long is made anew; at least 2s."`
 
@@ -81,10 +82,15 @@ func (c *config) redisAdapter(rdb redis.UniversalClient, self adapter.Node, log 
 		Node:         self,
 		Logger:       log,
 	}
-	if c.adapterName() == adapterStreams {
+	switch c.adapterName() {
+	case adapterStreams:
 		o := c.Redis.streams()
 		o.Options = common
 		return redisadapter.NewStreams(rdb, o)
+	case adapterSharded:
+		return redisadapter.NewSharded(rdb, &redisadapter.ShardedOptions{
+			Options: common, SubscriptionMode: redisadapter.SubscriptionMode(c.Redis.Subscription),
+		})
 	}
 	return redisadapter.NewPubSub(rdb, &common)
 }
