@@ -62,6 +62,7 @@ func busyServer(namespaces int) *fakeServer {
 			Subscriptions: map[string]int{"channel": 16},
 			PublishQueue:  17,
 			Dropped:       count(drops...),
+			Gaps:          count(gaps...),
 			Members:       18,
 			Strangers:     19,
 			Requests:      count(outcomes...),
