@@ -2,23 +2,29 @@
 // master dies.
 import assert from "node:assert/strict";
 import { before, describe, test } from "node:test";
-import { hear, heard } from "./harness/client.mjs";
-import { askAll, cast, features, fence, ids } from "./harness/mixed.mjs";
+import { heard } from "./harness/client.mjs";
+import { askAll, cast, enter, features, fence, ids } from "./harness/mixed.mjs";
 import { until } from "./harness/program.mjs";
 import { RedisCluster, Sentinels } from "./harness/redis.mjs";
 
-const senders = { Node: 0, Chorus: 3 };
+const firsts = [0, 3, 6]; // of the clients of each server
 
-/** Waits until what one server says is heard at every other, whoever says it. */
-const connected = ({ all }, event) => until(`"${event}" is heard from everyone by everyone`, () => {
-  for (const i of [0, 3, 6]) all[i].emit("emit", {}, event, i);
-  return all.every((client) => [0, 3, 6].every((i) => heard(client, event).some(([from]) => from === i)));
+/** Waits until what each server says is heard by these clients. */
+const heardFromEach = ({ all }, event, clients = all) => until(`"${event}" of every server is heard`, () => {
+  for (const i of firsts) all[i].emit("emit", {}, event, i);
+  return clients.every((client) => firsts.every((i) => heard(client, event).some(([from]) => from === i)));
 });
 
-/** Runs features from each kind of server. */
-function fromEach(world, chosen) {
-  for (const [from, i] of Object.entries(senders)) {
-    for (const feature of chosen) {
+/** Waits until every server counts on the answers of every other. */
+const allAnswer = ({ all }) => until("everyone answers everyone", async () => {
+  const lists = await Promise.all(firsts.map((i) => askAll(all[i], "sockets", {})));
+  return lists.every(([error, sockets]) => !error && String(ids(sockets)) === String(ids(all)));
+});
+
+/** Tries features from each kind of server. */
+function fromEach(world, chosen, without = () => false) {
+  for (const [from, i] of [["Node", 0], ["Chorus", 3]]) {
+    for (const feature of chosen.filter((name) => !without(name, from))) {
       test(`${feature}, from ${from}`, async () => {
         await fence(world());
         await features[feature](world(), world().all[i]);
@@ -27,55 +33,54 @@ function fromEach(world, chosen) {
   }
 }
 
-// What differs with Redis: every channel, and who is counted. The rest is as with one Redis.
+// Each way that something takes through Redis. What is said is the business of the tests with one Redis.
 const representative = [
   "broadcast: plain", "broadcast: a large text", "broadcast: binary to a room", "broadcast: a room except another", "broadcast: to one client of each server",
   "order", "acknowledgements", "sockets are listed", "sockets join and leave", "servers are told", "servers answer", "sockets are disconnected", "namespaces are apart",
 ];
+const some = ["broadcast: a room except another", "order", "acknowledgements", "sockets are listed", "servers answer"];
 
-const adapters = { classic: ["--adapter", "classic"] };
+const adapters = { classic: ["--adapter", "classic"], sharded: ["--adapter", "sharded"], streams: ["--adapter", "streams", "--streams", "3"] };
 
 for (const [adapter, args] of Object.entries(adapters)) {
   describe(`a cluster of three masters, ${adapter}`, { concurrency: 1 }, () => {
     let world;
+    // npm's redis publishes on another master each time, so that what one Node server says is heard in any order.
+    const without = (feature, from) => adapter === "classic" && from === "Node" && feature === "order";
     before(async () => { world = await cast(await RedisCluster.start(), ["--cluster", ...args]); });
-    fromEach(() => world, representative);
+    fromEach(() => world, representative, without);
 
     test("servers of ours are known by name, and everyone is counted", async () => {
-      const [, names] = await askAll(world.all[3], "nodes");
-      assert.deepEqual(names, ["n1", "n2", ""]);
+      assert.deepEqual(await askAll(world.all[3], "nodes"), [null, ["n1", "n2", ""]]);
       assert.deepEqual(await askAll(world.all[6], "count", {}), [null, 9]);
     });
 
-    test("a master is added and gets a third of the slots", async () => {
+    test("a master is added and takes the slots of another over", async () => {
       await fence(world);
-      const { redis, ends } = world;
-      ends.length = 0;
-      const added = await redis.grow();
-      await redis.move([...Array(16384).keys()].filter((slot) => slot % 3 === 0), added);
-      await connected(world, "grown");
-      assert.deepEqual(ends, []);
+      world.ends.length = 0;
+      const { redis, all } = world;
+      await redis.move(await redis.masterOf("socket.io#/#"), await redis.grow());
+      // npm's redis 5.12 loses sharded channels that move: such a server must be started again.
+      await heardFromEach(world, "moved", adapter === "sharded" ? all.slice(3) : all);
+      assert.deepEqual(world.ends, [], "nobody was disconnected");
+      if (adapter === "sharded") await enter(world, 0);
+      await allAnswer(world);
     });
-    describe("with four masters", { concurrency: 1 }, () => fromEach(() => world, ["broadcast: a room except another", "order", "acknowledgements", "servers answer"]));
+    describe("with four masters", { concurrency: 1 }, () => fromEach(() => world, some, without));
   });
 }
 
 describe("Sentinels, classic", { concurrency: 1 }, () => {
   let world;
-  const chosen = ["broadcast: plain", "broadcast: a room except another", "order", "acknowledgements", "sockets are listed", "servers answer"];
   before(async () => { world = await cast(await Sentinels.start(), ["--adapter", "classic"]); });
-  describe("before", { concurrency: 1 }, () => fromEach(() => world, chosen));
+  describe("before", { concurrency: 1 }, () => fromEach(() => world, some));
 
   test("the master dies", async () => {
     await fence(world);
-    const { all, redis } = world;
-    await redis.fail();
-    await connected(world, "again");
-    await until("everyone answers", async () => {
-      const lists = await Promise.all([all[0], all[3], all[6]].map((client) => askAll(client, "sockets", {})));
-      return lists.every(([error, sockets]) => !error && String(ids(sockets)) === String(ids(all)));
-    });
+    await world.redis.fail();
+    await heardFromEach(world, "again");
+    await allAnswer(world);
   });
-  describe("after", { concurrency: 1 }, () => fromEach(() => world, chosen));
+  describe("after", { concurrency: 1 }, () => fromEach(() => world, some));
   test("no client was disconnected", () => assert.deepEqual(world.ends, []));
 });

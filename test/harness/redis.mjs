@@ -117,12 +117,26 @@ export class RedisCluster {
     return master;
   }
 
-  /** Gives slots, which must hold no keys, to a master. */
-  async move(moved, to) {
-    // Who gets them says so first, and the others believe it.
-    for (const master of [to, ...this.masters.filter((each) => each !== to)]) {
+  /** The master of a channel's slot. */
+  async masterOf(channel) {
+    const slot = await this.masters[0].command("CLUSTER", "KEYSLOT", channel);
+    for (const [first, last, [, port]] of await this.masters[0].command("CLUSTER", "SLOTS")) {
+      if (first <= slot && slot <= last) return this.masters.find((master) => master.port === port);
+    }
+    throw new Error(`nobody has slot ${slot}`);
+  }
+
+  /** Gives all slots of one master but one, which must hold no keys, to another. Without any it would become a replica. */
+  async move(from, to) {
+    const moved = [];
+    for (const [first, last, [, port]] of await from.command("CLUSTER", "SLOTS")) {
+      if (port === from.port) for (let slot = first; slot <= last; slot++) moved.push(String(slot));
+    }
+    moved.shift();
+    // Who loses them hears it last, and tells its subscribers: then they find the other one, whomever they ask.
+    for (const master of [to, ...this.masters.filter((each) => each !== to && each !== from), from]) {
       const client = await master.client();
-      await Promise.all(moved.map((slot) => client.sendCommand(["CLUSTER", "SETSLOT", String(slot), "NODE", to.id])));
+      await Promise.all(moved.map((slot) => client.sendCommand(["CLUSTER", "SETSLOT", slot, "NODE", to.id])));
     }
   }
 }
