@@ -68,7 +68,7 @@ func (c *compareCmd) Run(ctx context.Context) error {
 	text := versions + renderTables(tables)
 	fmt.Print(text)
 	if c.Write != "" {
-		if err := replaceMarked(c.Write, text); err != nil {
+		if err := replaceMarked(c.Write, "compare", text); err != nil {
 			return fmt.Errorf("--write: %w", err)
 		}
 	}

@@ -140,7 +140,7 @@ func freeAddrs(n int) ([]string, error) {
 }
 
 // readVersions describes the machine and the programs, and fails early if one
-// of them is missing.
+// of them is missing. Without a program of Chorus it is the revision of the tree.
 func readVersions(ctx context.Context, chorus, peer string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -158,7 +158,11 @@ func readVersions(ctx context.Context, chorus, peer string) (string, error) {
 		return "", fmt.Errorf("version of socket.io: %w", err)
 	}
 	var lines []string
-	for _, command := range [][]string{{"node", "--version"}, {chorus, "version"}, {"redis-server", "--version"}} {
+	commands := [][]string{{"node", "--version"}, {chorus, "version"}, {"redis-server", "--version"}}
+	if chorus == "" {
+		commands[1] = []string{"git", "log", "-1", "--format=chorus %h"}
+	}
+	for _, command := range commands {
 		out, err := exec.CommandContext(ctx, command[0], command[1:]...).Output()
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", strings.Join(command, " "), err)

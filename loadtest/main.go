@@ -6,6 +6,7 @@
 //	loadtest fanout   one message to every client, at a fixed rate
 //	loadtest idle     connections that only answer heartbeats
 //	loadtest compare  Chorus beside Node's socket.io, interleaved runs
+//	loadtest adapters the adapters of both alone: what a message between nodes costs
 //
 // It works against any server that relays the event "chat message" to all of
 // its clients. It needs Linux: clients are driven by epoll, and the cost of
@@ -27,6 +28,9 @@ type cli struct {
 	Fanout  fanoutCmd  `cmd:"" help:"Send messages at a fixed rate, each to every client; report latency, loss and cost per delivery."`
 	Idle    idleCmd    `cmd:"" help:"Hold connections that only answer heartbeats; report memory per connection and cost per ping."`
 	Compare compareCmd `cmd:"" help:"Run Chorus and Node's socket.io in turn; print medians, spread and ratios."`
+
+	Adapters    adaptersCmd    `cmd:"" help:"Send messages between two nodes without clients, Chorus and Node's adapters in turn; print what a message costs."`
+	AdapterPeer adapterPeerCmd `cmd:"" hidden:""`
 }
 
 // errFaults reports that the run ended but the servers made mistakes, which

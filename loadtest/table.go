@@ -99,21 +99,20 @@ func figure(v float64) string {
 	return fmt.Sprintf("%.2f", v)
 }
 
-const (
-	markBegin = "<!-- loadtest compare: begin -->"
-	markEnd   = "<!-- loadtest compare: end -->"
-)
+// mark is the line in front of a command's tables in a file, or behind them.
+func mark(command, end string) string { return "<!-- loadtest " + command + ": " + end + " -->" }
 
-// replaceMarked puts text between the markers of a file.
-func replaceMarked(path, text string) error {
+// replaceMarked puts text between the marks of a command.
+func replaceMarked(path, command, text string) error {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	head, rest, ok := strings.Cut(string(b), markBegin)
-	_, foot, ok2 := strings.Cut(rest, markEnd)
+	begin, end := mark(command, "begin"), mark(command, "end")
+	head, rest, ok := strings.Cut(string(b), begin)
+	_, foot, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
-		return fmt.Errorf("%s: no lines %q and %q", path, markBegin, markEnd)
+		return fmt.Errorf("%s: no lines %q and %q", path, begin, end)
 	}
-	return os.WriteFile(path, []byte(head+markBegin+"\n"+text+markEnd+foot), 0o644)
+	return os.WriteFile(path, []byte(head+begin+"\n"+text+end+foot), 0o644)
 }

@@ -56,18 +56,18 @@ func TestReplaceMarked(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("head\n" + markBegin + "\nold\n" + markEnd + "\nfoot\n")
+	write("head\n" + mark("compare", "begin") + "\nold\n" + mark("compare", "end") + "\nfoot\n")
 	for range 2 { // again replaces, it does not add
-		if err := replaceMarked(path, "new\n"); err != nil {
+		if err := replaceMarked(path, "compare", "new\n"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	got, err := os.ReadFile(path)
-	if want := "head\n" + markBegin + "\nnew\n" + markEnd + "\nfoot\n"; err != nil || string(got) != want {
+	if want := "head\n" + mark("compare", "begin") + "\nnew\n" + mark("compare", "end") + "\nfoot\n"; err != nil || string(got) != want {
 		t.Errorf("file = %q, %v, want %q", got, err, want)
 	}
 	write("no markers")
-	if err := replaceMarked(path, "x"); err == nil || !strings.Contains(err.Error(), markBegin) {
+	if err := replaceMarked(path, "compare", "x"); err == nil || !strings.Contains(err.Error(), mark("compare", "begin")) {
 		t.Errorf("replaceMarked without markers = %v, want an error that names them", err)
 	}
 }
