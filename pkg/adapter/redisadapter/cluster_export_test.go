@@ -65,10 +65,15 @@ func decodeHead(h *clusterHead, hasRoom func(string) bool) (*ClusterMessage, err
 	}, nil
 }
 
-// IsOwnCluster reports whether a payload is told for one that uid wrote, without being read.
-func IsOwnCluster(payload []byte, uid, namespace string) bool {
+// OwnCluster returns what tells the payloads that uid wrote, without reading them.
+func OwnCluster(uid, namespace string) func(payload string) bool {
 	tails := newOwnTails(uid, namespace)
-	return tails.match(string(payload))
+	return tails.match
+}
+
+// IsOwnCluster reports whether a payload is told for one that uid wrote.
+func IsOwnCluster(payload []byte, uid, namespace string) bool {
+	return OwnCluster(uid, namespace)(string(payload))
 }
 
 // SlotOf is slotOf.

@@ -204,23 +204,44 @@ func (v clusterValue) names() ([]string, error) {
 
 // integer reads a number from 0 on without a fraction, as JavaScript can hold exactly.
 func (v clusterValue) integer() (int, error) {
-	text := v.b
-	if v.packed {
-		switch msgp.NextType(v.b) {
-		case msgp.IntType, msgp.UintType, msgp.Float64Type, msgp.Float32Type:
-		default:
+	if !v.packed {
+		return wholeNumber(v.b)
+	}
+	switch msgp.NextType(v.b) {
+	case msgp.IntType, msgp.UintType:
+		n, _, err := msgp.ReadUint64Bytes(v.b)
+		if err != nil || n > parser.MaxID {
 			return 0, errNoInteger
 		}
-		var err error
-		if text, _, _, err = (parser.Limits{}).AppendJSON(nil, v.b); err != nil {
+		return int(n), nil
+	case msgp.Float64Type, msgp.Float32Type:
+		text, _, _, err := parser.Limits{}.AppendJSON(nil, v.b)
+		if err != nil {
 			return 0, err
 		}
+		return wholeNumber(text)
 	}
-	f, err := strconv.ParseFloat(string(text), 64)
-	if err != nil || f < 0 || f > parser.MaxID || f != math.Trunc(f) {
+	return 0, errNoInteger
+}
+
+// wholeNumber reads a valid JSON value.
+func wholeNumber(text []byte) (int, error) {
+	const short = 15 // digits that cannot overflow
+	n := 0
+	for i, c := range text {
+		if i == short || c < '0' || c > '9' {
+			f, err := strconv.ParseFloat(string(text), 64)
+			if err != nil || f < 0 || f > parser.MaxID || f != math.Trunc(f) {
+				return 0, errNoInteger
+			}
+			return int(f), nil
+		}
+		n = n*10 + int(c-'0')
+	}
+	if len(text) == 0 {
 		return 0, errNoInteger
 	}
-	return int(f), nil
+	return n, nil
 }
 
 // boolean returns the value, and whether it is true or false at all.
