@@ -10,22 +10,22 @@ import (
 	"example.com/chorus/pkg/adapter/redisadapter"
 )
 
-// countingRecorder only counts.
-type countingRecorder struct {
+// tally is a Recorder that only counts.
+type tally struct {
 	*adaptertest.Local
 	done chan struct{}
 	left int
 }
 
-func (c *countingRecorder) Begin(adapter.Offset) {}
+func (c *tally) Begin(adapter.Offset) {}
 
-func (c *countingRecorder) Record(adapter.Record) {
+func (c *tally) Record(adapter.Record) {
 	if c.left--; c.left == 0 {
 		close(c.done)
 	}
 }
 
-func (c *countingRecorder) Deliver(*adapter.Message) { c.Record(adapter.Record{}) }
+func (c *tally) Deliver(*adapter.Message) { c.Record(adapter.Record{}) }
 
 // BenchmarkStreams publishes on one node and waits until another one has everything.
 func BenchmarkStreams(b *testing.B) {
@@ -35,7 +35,7 @@ func BenchmarkStreams(b *testing.B) {
 		defer func() { _ = a.Close(b.Context()) }()
 	}
 	b.Run("publish and receive", func(b *testing.B) {
-		to := &countingRecorder{Local: adaptertest.NewLocal("general"), done: make(chan struct{}), left: b.N}
+		to := &tally{Local: adaptertest.NewLocal("general"), done: make(chan struct{}), left: b.N}
 		namespace := fmt.Sprintf("/%d", b.N)
 		from, err := adapters[0].Join(b.Context(), namespace, adaptertest.NewLocal())
 		if err != nil {

@@ -2,6 +2,7 @@ package redisadapter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -25,6 +26,8 @@ type streamLink struct {
 	echoes   *echoes          // of a recorder
 	inbound  *inbound[arrival]
 	own      ownTails
+	requests context.Context // ends with Leave
+	end      context.CancelCauseFunc
 	complain rate.Sometimes // logs malformed messages
 }
 
@@ -49,6 +52,7 @@ func newStreamLink(a *streams, c channels, local adapter.Local) *streamLink {
 		adapter: a, channels: c, stream: a.names.of(c.namespace), local: local, own: newOwnTails(a.uid, c.namespace),
 		complain: rate.Sometimes{First: 1, Interval: time.Second},
 	}
+	l.requests, l.end = context.WithCancelCause(a.life)
 	l.inbound = newInbound(a.opts.ReceiveQueue, receiveQueueBytes, &a.goroutines, l.deliver)
 	if recorder, ok := local.(adapter.Recorder); ok {
 		l.recorder = recorder
@@ -60,11 +64,30 @@ func newStreamLink(a *streams, c channels, local adapter.Local) *streamLink {
 // private is the channel of answers to one server.
 func (l *streamLink) private(uid string) string { return l.channels.room(uid) }
 
-func (l *streamLink) essential() []interest {
+// interests are the channels without which requests cannot be heard.
+func (l *streamLink) interests() []interest {
 	return []interest{
-		{channel: l.channels.broadcast(), kind: kindRequest},
-		{channel: l.private(l.adapter.uid), kind: kindResponse},
+		{channel: l.channels.broadcast(), method: l.adapter.method(), kind: kindRequest},
+		{channel: l.private(l.adapter.uid), method: l.adapter.method(), kind: kindResponse},
 	}
+}
+
+// essential are the channels of the line's own connection.
+func (l *streamLink) essential() []interest {
+	if l.adapter.streamsOpts.ShardedPubSub {
+		return nil
+	}
+	return l.interests()
+}
+
+// listens reports whether the channels are subscribed.
+func (l *streamLink) listens() bool {
+	for _, i := range l.interests() {
+		if !l.adapter.wire.isConfirmed(i) {
+			return false
+		}
+	}
+	return true
 }
 
 // Publish adds m to the stream, or publishes it if it is a server-side emit, which is not worth keeping.
@@ -72,7 +95,7 @@ func (l *streamLink) Publish(ctx context.Context, m *adapter.Message) error {
 	c := newClusterMessage(m, l.adapter.uid, l.channels.namespace, "")
 	var err error
 	if m.Kind == adapter.ServerSideEmit {
-		err = l.send(ctx, l.channels.broadcast(), kindRequest, &c)
+		err = l.ask(ctx, &c)
 	} else {
 		err = l.add(ctx, &c)
 	}
@@ -131,17 +154,21 @@ func (l *streamLink) encodable(c *clusterMessage) error {
 }
 
 // send publishes a message on a channel, always as MessagePack.
-func (l *streamLink) send(ctx context.Context, channel string, kind channelKind, c *clusterMessage) error {
+func (l *streamLink) send(channel string, kind channelKind, c *clusterMessage, enqueue func(outgoing) error) error {
 	if l.inbound.isClosed() {
 		return adapter.ErrClosed
 	}
-	o := newOutgoing(publishCommand, channel, kind)
+	command := publishCommand
+	if l.adapter.streamsOpts.ShardedPubSub {
+		command = spublishCommand
+	}
+	o := newOutgoing(command, channel, kind)
 	err := l.encodable(c)
 	if err == nil {
 		*o.payload, err = appendClusterAs(*o.payload, l.adapter.opts.limits(), c, true)
 	}
 	if err == nil {
-		err = l.adapter.publisher.enqueue(ctx, o)
+		err = enqueue(o)
 	}
 	if err != nil {
 		o.release()
@@ -149,8 +176,14 @@ func (l *streamLink) send(ctx context.Context, channel string, kind channelKind,
 	return err
 }
 
+// ask publishes a message to all servers of the namespace.
+func (l *streamLink) ask(ctx context.Context, c *clusterMessage) error {
+	return l.send(l.channels.broadcast(), kindRequest, c, func(o outgoing) error { return l.adapter.wire.enqueue(ctx, o) })
+}
+
 // Leave ends the link. What was received and not yet delivered is dropped.
 func (l *streamLink) Leave(ctx context.Context) error {
+	l.end(adapter.ErrClosed)
 	l.adapter.leave(l.channels.namespace, l)
 	for _, r := range l.adapter.reading() {
 		r.unfollow(l)
@@ -159,7 +192,7 @@ func (l *streamLink) Leave(ctx context.Context) error {
 	if l.echoes != nil {
 		l.echoes.close()
 	}
-	l.adapter.subscriber.dismiss(l)
+	l.adapter.wire.dismiss(l)
 	if err := l.inbound.quiesce(ctx); err != nil {
 		return fmt.Errorf("redisadapter: leave %s: %w", l.channels.namespace, err)
 	}
@@ -310,16 +343,7 @@ func (l *streamLink) responder(to *clusterMessage) func(*adapter.Response) {
 // respond publishes an answer. What cannot be sent is missing at the one who asked.
 func (l *streamLink) respond(to *clusterMessage, r *adapter.Response) {
 	c := newClusterResponse(to, r, l.adapter.uid)
-	o := newOutgoing(publishCommand, l.private(to.uid), kindResponse)
-	err := l.encodable(&c)
-	if err == nil {
-		*o.payload, err = appendClusterAs(*o.payload, l.adapter.opts.limits(), &c, true)
-	}
-	if err == nil {
-		err = l.adapter.reply(o)
-	}
-	if err != nil {
-		o.release()
+	if err := l.send(l.private(to.uid), kindResponse, &c, l.adapter.answer); err != nil && !errors.Is(err, adapter.ErrClosed) {
 		l.complain.Do(func() {
 			l.adapter.opts.Logger.Error("redisadapter: cannot answer a request",
 				slog.String("namespace", l.channels.namespace), slog.Any("error", err))
@@ -329,7 +353,7 @@ func (l *streamLink) respond(to *clusterMessage, r *adapter.Response) {
 
 // audience are the channels by which the servers of the namespace are counted.
 func (l *streamLink) audience() audience {
-	return audience{namespace: l.channels.namespace, request: l.channels.broadcast(), private: l.private, count: countSubscribers(l.adapter.rdb)}
+	return audience{namespace: l.channels.namespace, request: l.channels.broadcast(), private: l.private, count: l.adapter.wire.subscribers}
 }
 
 // Request sends m to all nodes of the namespace and hands their answers over.
@@ -348,15 +372,16 @@ func (l *streamLink) Request(ctx context.Context, m *adapter.Message, response f
 		m = &asked
 	}
 	c := newClusterMessage(m, l.adapter.uid, l.channels.namespace, newClusterID())
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(l.requests, func() { cancel(context.Cause(l.requests)) })()
 	return l.adapter.request(ctx, exchange{
 		namespace: l.channels.namespace,
 		audience:  l.audience(),
 		id:        c.request,
 		kind:      m.Kind,
-		listening: func() bool { return l.adapter.hears(l) },
-		send: func(ctx context.Context) error {
-			return l.send(ctx, l.channels.broadcast(), kindRequest, &c)
-		},
+		listening: l.listens,
+		send:      func(ctx context.Context) error { return l.ask(ctx, &c) },
 	}, func(r *adapter.Response) {
 		if m.Kind == adapter.Count { // Node's servers answer with the sockets
 			r = &adapter.Response{Count: max(r.Count, len(r.Sockets))}

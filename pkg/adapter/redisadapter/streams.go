@@ -2,6 +2,7 @@ package redisadapter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -30,6 +31,9 @@ type StreamsOptions struct {
 	Block time.Duration
 	// SessionKeyPrefix stands before the private id in the key of a session. Default "sio:session:".
 	SessionKeyPrefix string
+	// ShardedPubSub carries requests and answers over the sharded Pub/Sub of Redis 7, as useShardedPubSub of Node's adapter
+	// does; all nodes must have the same. Default no.
+	ShardedPubSub bool
 	// OnlyPlaintext refuses messages with binary values. Node's servers with the option of this name mangle them. Default
 	// no.
 	OnlyPlaintext bool
@@ -92,6 +96,8 @@ type streams struct {
 	*line
 	streamsOpts StreamsOptions
 	names       streamNames
+	wire        shardWire             // of requests and answers
+	shards      *shards               // of sharded Pub/Sub in a cluster of Redis, else nil
 	taking      chan struct{}         // of capacity maxTaking
 	listening   redis.UniversalClient // of the subscriber in a cluster of Redis, else nil
 
@@ -126,6 +132,9 @@ var (
 func NewStreams(rdb redis.UniversalClient, o *StreamsOptions) adapter.Adapter {
 	opts, err := o.withDefaults()
 	mode := "streams"
+	if opts.ShardedPubSub {
+		mode += " with sharded Pub/Sub"
+	}
 	if opts.StreamName != "socket.io" {
 		mode += " " + opts.StreamName
 	}
@@ -141,10 +150,18 @@ func NewStreams(rdb redis.UniversalClient, o *StreamsOptions) adapter.Adapter {
 		return a
 	}
 	a.publisher.verify = a.verify
+	a.wire = single{a.line}
+	if !opts.ShardedPubSub {
+		a.wire = plain{single{a.line}}
+	}
 	if c, ok := rdb.(*redis.ClusterClient); ok { // each stream and each session has its server
 		a.listening = a.rdb
 		a.rdb = newClusterClient(a.life, c, a.opts.Watchdog)
 		a.publisher.rdb = a.rdb
+		if opts.ShardedPubSub {
+			a.shards = newShards(a.line, c)
+			a.wire = a.shards
+		}
 	}
 	return a
 }
@@ -152,11 +169,38 @@ func NewStreams(rdb redis.UniversalClient, o *StreamsOptions) adapter.Adapter {
 // Close publishes what is queued, within ctx, ends all links and closes the connections. What could not be published in
 // time is given up and counted; the error says that ctx ended.
 func (a *streams) Close(ctx context.Context) error {
-	err := a.line.Close(ctx)
+	var err error
+	if a.shards != nil {
+		err = a.shards.flush(ctx)
+	}
+	err = errors.Join(err, a.line.Close(ctx))
 	if a.listening != nil {
 		_ = a.listening.Close()
 	}
 	return err
+}
+
+// plain is the wire of Pub/Sub that is not sharded.
+type plain struct{ single }
+
+func (w plain) subscribers(ctx context.Context, channels []string) (map[string]int64, error) {
+	return countSubscribers(w.line.rdb)(ctx, channels)
+}
+
+// method is how the channels of requests are subscribed.
+func (a *streams) method() method {
+	if a.streamsOpts.ShardedPubSub {
+		return sharded
+	}
+	return exact
+}
+
+// answer queues an answer without waiting: who reads from clients never waits.
+func (a *streams) answer(o outgoing) error {
+	if a.shards != nil {
+		return a.shards.enqueue(ended, o)
+	}
+	return a.reply(o)
 }
 
 // Join connects a namespace. Its stream is read from now on, in the background; Ready tells when it is.
@@ -171,6 +215,12 @@ func (a *streams) Join(_ context.Context, namespace string, local adapter.Local)
 	l := newStreamLink(a, c, local)
 	if err := a.join(namespace, l, l); err != nil {
 		return nil, err
+	}
+	if a.shards != nil {
+		a.shards.start()
+	}
+	for _, i := range l.interests() {
+		a.wire.follow(l, i, false)
 	}
 	l.home = a.follow(l.stream, l)
 	if stream, ok := a.names.lost(namespace); ok {
@@ -212,6 +262,19 @@ func (a *streams) Ready() error {
 	if err := a.line.Ready(); err != nil {
 		return err
 	}
+	if a.shards != nil {
+		if err := a.shards.ready(); err != nil {
+			return err
+		}
+	}
+	a.mu.Lock()
+	for namespace, link := range a.links {
+		if !link.(*streamLink).listens() {
+			a.mu.Unlock()
+			return fmt.Errorf("redisadapter: namespace %s is not yet subscribed", namespace)
+		}
+	}
+	a.mu.Unlock()
 	for _, r := range a.reading() {
 		if err := r.status(); err != nil {
 			return fmt.Errorf("redisadapter: cannot read the stream %s: %w", r.stream, err)
@@ -225,6 +288,9 @@ func (a *streams) Stats() adapter.Stats {
 	s := a.line.Stats()
 	if a.invalid != nil {
 		return s
+	}
+	if a.shards != nil {
+		a.shards.addStats(&s)
 	}
 	for _, r := range a.reading() {
 		s.Up[adapter.RoleSubscribe] = s.Up[adapter.RoleSubscribe] && r.status() == nil

@@ -1,6 +1,7 @@
 package redisadapter_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 func streamNodes(t testing.TB, addr string, n int, o redisadapter.StreamsOptions) []adapter.Adapter {
 	adapters := make([]adapter.Adapter, n)
 	for i := range adapters {
+		o.Node.Name = fmt.Sprint("node ", i)
 		adapters[i] = redisadapter.NewStreams(client(t, addr), &o)
 	}
 	return adapters
@@ -31,4 +33,44 @@ func TestStreamsRedis(t *testing.T) {
 	adaptertest.Run(t, func(t *testing.T) []adapter.Adapter {
 		return streamNodes(t, server.addr, 3, redisadapter.StreamsOptions{StreamCount: 3, LocalAfter: 10 * time.Second})
 	})
+}
+
+// A cluster of Redis has the streams on one server and the channels on others.
+func TestStreamsRedisCluster(t *testing.T) {
+	cluster := startCluster(t, 3)
+	for _, sharded := range []bool{false, true} {
+		t.Run(fmt.Sprint("sharded ", sharded), func(t *testing.T) {
+			adaptertest.Run(t, func(t *testing.T) []adapter.Adapter {
+				adapters := make([]adapter.Adapter, 3)
+				for i := range adapters {
+					adapters[i] = redisadapter.NewStreams(cluster.client(t), &redisadapter.StreamsOptions{
+						Options: redisadapter.Options{Logger: quiet(nil)}, StreamName: t.Name(), StreamCount: 3, ShardedPubSub: sharded, LocalAfter: 10 * time.Second,
+					})
+				}
+				return adapters
+			})
+		})
+	}
+}
+
+func TestStreamsRequests(t *testing.T) {
+	server := startRedis(t)
+	timeout := 1500 * time.Millisecond
+	if raceEnabled {
+		timeout *= 3
+	}
+	for _, sharded := range []bool{false, true} {
+		t.Run(fmt.Sprint("sharded ", sharded), func(t *testing.T) {
+			adaptertest.RunRequests(t, adaptertest.Requests{
+				FirstValue: true,
+				AnyOrder:   true, // events between servers do not go through the stream
+				Kill:       func(_ *testing.T, a adapter.Adapter) { redisadapter.Kill(a) },
+				Connect: func(t *testing.T) []adapter.Adapter {
+					return streamNodes(t, server.addr, 3, redisadapter.StreamsOptions{ShardedPubSub: sharded, StreamName: t.Name(), Options: redisadapter.Options{
+						Logger: quiet(nil), Prefix: t.Name(), RequestTimeout: timeout, HeartbeatInterval: 200 * time.Millisecond, HeartbeatLapse: time.Second,
+					}})
+				},
+			})
+		})
+	}
 }
