@@ -37,7 +37,7 @@ type ReceivedKey struct {
 // ReconnectKey tells reconnections apart.
 type ReconnectKey struct {
 	Role  Role
-	Cause string // closed, watchdog, deaf
+	Cause string // closed, watchdog, deaf, moved
 }
 
 // Trace has functions that an adapter calls; nil ones are skipped. They must return quickly and may be called

@@ -5,6 +5,10 @@
 // to exactly one room travels on a channel of that room, to which only the nodes with members subscribe; every
 // other broadcast travels on the channel of its namespace.
 //
+// NewSharded speaks the format of createShardedAdapter of the same package (sharded Pub/Sub, Redis 7 or later). On a
+// Redis Cluster each channel is carried by one master alone, so the load spreads over them. Which rooms have a channel
+// of their own is a choice, SubscriptionMode, that all nodes share.
+//
 // # What is promised
 //
 // Messages of one goroutine arrive at every node in their order and at most once. Redis Pub/Sub keeps nothing:
@@ -12,6 +16,11 @@
 // Local delivery never waits for Redis: Publish queues. While Redis is away up to PublishQueue messages wait for
 // at most Watchdog; what cannot be sent by then is given up, counted in adapter.Stats.PublishErrors and logged.
 // A message is never sent twice: one whose answer got lost is given up too, and may have arrived.
+//
+// With NewSharded on a Redis Cluster the order holds for each channel. Each master has its own connections and queue: one
+// that fails holds up nothing but its channels. Slots that move are followed at once, by what the servers say (MOVED,
+// sunsubscribe); the masters are asked who is in charge each 5 s besides, and each 250 ms while one of them is away. The
+// successor of a lost master gets what waits half a second after this node listens there, so that the others do too.
 //
 // # Requests
 //
@@ -32,7 +41,8 @@
 //
 // A user of Redis with restricted channels needs those that begin with the prefix, and socket.io-members#*. The
 // commands are PING, PUBLISH, SUBSCRIBE, UNSUBSCRIBE and PUBSUB NUMSUB, and PSUBSCRIBE and PUNSUBSCRIBE for
-// SubscribePattern.
+// SubscribePattern. NewSharded needs SPUBLISH, SSUBSCRIBE, SUNSUBSCRIBE, PUBSUB SHARDNUMSUB, CLUSTER SLOTS and CLUSTER
+// INFO too.
 //
 // # Limits
 //

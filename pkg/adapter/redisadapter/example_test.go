@@ -49,6 +49,26 @@ func ExampleNewPubSub() {
 	// Output: ["chat message","hi"]
 }
 
+// A server on a Redis Cluster: one pair of connections for each master, found from two of them. A single Redis 7 is
+// given with redis.NewClient.
+func ExampleNewSharded() {
+	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"redis-1:6379", "redis-2:6379"}})
+	defer func() { _ = rdb.Close() }()
+	line := redisadapter.NewSharded(rdb, &redisadapter.ShardedOptions{
+		Options:          redisadapter.Options{Node: adapter.Node{Name: "node-1"}},
+		SubscriptionMode: redisadapter.SubscriptionDynamic, // the same on all nodes, Node's among them
+	})
+	line.(adapter.Traced).AddTrace(&adapter.Trace{
+		Gap: func(d time.Duration) { log.Printf("some channels could not be heard for %v", d) },
+	})
+	// socketio.Options{Adapter: line} is all that a server needs.
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := line.Close(ctx); err != nil {
+		log.Print(err)
+	}
+}
+
 type printer struct{ heard chan<- string }
 
 func (p printer) Deliver(m *adapter.Message)                       { p.heard <- string(m.Packet.Data) }

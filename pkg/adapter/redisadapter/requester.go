@@ -190,9 +190,12 @@ func (l *link) answerChannel(to *peerRequest) string {
 
 // reply queues an answer and never waits: it is called by those who read from clients. When the acknowledgements of very
 // many clients come at once, more of them may wait than of other messages.
-func (l *line) reply(o outgoing) error {
+func (l *line) reply(o outgoing) error { return l.replyBy(l.publisher.enqueue, o) }
+
+// replyBy is reply over connections of a mode's own.
+func (l *line) replyBy(enqueue func(context.Context, outgoing) error, o outgoing) error {
 	o.answer = true
-	err := l.publisher.enqueue(ended, o)
+	err := enqueue(ended, o)
 	if errors.Is(err, context.Canceled) {
 		l.counts.queueFull.Add(1)
 	}

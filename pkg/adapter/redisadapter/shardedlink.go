@@ -2,7 +2,6 @@ package redisadapter
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -236,13 +235,19 @@ func (l *shardedLink) responder(to *clusterMessage) func(*adapter.Response) {
 
 // respond publishes an answer. What cannot be sent is logged, and missing at the one who asked.
 func (l *shardedLink) respond(uid string, c *clusterMessage) {
-	err := l.send(l.adapter.life, l.private(uid), kindResponse, c)
-	if err != nil && !errors.Is(err, adapter.ErrClosed) {
-		l.complain.Do(func() {
-			l.adapter.opts.Logger.Error("redisadapter: cannot answer a request",
-				slog.String("namespace", l.channels.namespace), slog.Any("error", err))
-		})
+	o := newOutgoing(spublishCommand, l.private(uid), kindResponse)
+	b, err := appendCluster(*o.payload, l.adapter.opts.limits(), c)
+	*o.payload = b
+	if err == nil {
+		err = l.adapter.replyBy(l.adapter.wire.enqueue, o)
 	}
+	if err == nil {
+		return
+	}
+	o.release()
+	l.complain.Do(func() {
+		l.adapter.opts.Logger.Error("redisadapter: cannot answer", slog.String("namespace", l.channels.namespace), slog.Any("error", err))
+	})
 }
 
 // audience are the channels by which the servers of the namespace are counted.
