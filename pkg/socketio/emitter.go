@@ -42,7 +42,8 @@ func (e SocketEmitter) Compress(on bool) SocketEmitter {
 // are passed on unchanged.
 //
 // With Options.Recovery the event is kept like a broadcast, and Emit does not wait: a client whose outbox is full is
-// closed as SlowConsumer and gets the event when it comes back.
+// closed as SlowConsumer and gets the event when it comes back. With a Keeper it is published like a broadcast to the
+// socket's id, so Emit waits while the publish queue is full, and nobody hears that a volatile event was dropped.
 func (s *Socket) Emit(ctx context.Context, event string, args ...any) error {
 	return SocketEmitter{socket: s}.Emit(ctx, event, args...)
 }

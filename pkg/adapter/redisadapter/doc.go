@@ -22,6 +22,32 @@
 // sunsubscribe); the masters are asked who is in charge each 5 s besides, and each 250 ms while one of them is away. The
 // successor of a lost master gets what waits half a second after this node listens there, so that the others do too.
 //
+// # Streams
+//
+// NewStreams speaks the format of @socket.io/redis-streams-adapter 0.3. Broadcasts, joins, leaves and disconnections are
+// entries of a stream, which every node reads from the entry that it read last: what comes while a node cannot reach Redis
+// is read later, as long as the stream keeps it. When it does not (MaxLen, or a Redis that lost its data) that is counted in
+// adapter.Stats.Gaps, traced and logged. Entries wait in the publish queue while Redis is away, however long, and are
+// refused when it is full. An entry whose answer got lost is looked for in the stream: it is added once. Only a process
+// that dies, or Redis when it forgets what it had taken, can lose one. Events between servers, requests and their answers
+// travel over Pub/Sub: they may overtake entries.
+//
+// With socketio.Options.Recovery a node delivers broadcasts, its own too, when it reads them: all nodes have one order, and
+// the id of the entry is the offset that clients come back with, on nodes of Chorus and of Node. What does not come back
+// within LocalAfter is delivered to the clients of this node without a place in that order, and so is everything after it
+// until something comes back. When it is in the stream later it can be recovered, so a client that comes back from such a
+// time may get it twice. Sessions are saved when a connection is lost or the server shuts down; those of a process that is
+// killed are not.
+//
+// Where Node's adapter differs: it starts to read at "$" and misses what is added between two reads until the first entry
+// comes; it reads again at once when Redis gives an error; it reads the whole tail of the stream at once for each client
+// that comes back, and misses or doubles what comes while that client connects; it replays volatile events. With several
+// streams it writes namespaces whose hash has a negative remainder to a stream that no server reads, such as
+// socket.io--2; we write them to one that all servers read, Node's too, and read what Node's servers write there, without
+// an offset: clients of such a namespace cannot be recovered across both kinds of servers.
+//
+// NewEmitter publishes from processes that are no servers.
+//
 // # Requests
 //
 // Requests to other nodes (adapter.Requester) and all other kinds of messages have Node's forms, and what Node asks is
@@ -42,7 +68,8 @@
 // A user of Redis with restricted channels needs those that begin with the prefix, and socket.io-members#*. The
 // commands are PING, PUBLISH, SUBSCRIBE, UNSUBSCRIBE and PUBSUB NUMSUB, and PSUBSCRIBE and PUNSUBSCRIBE for
 // SubscribePattern. NewSharded needs SPUBLISH, SSUBSCRIBE, SUNSUBSCRIBE, PUBSUB SHARDNUMSUB, CLUSTER SLOTS and CLUSTER
-// INFO too.
+// INFO too, NewStreams XADD, XREAD, XRANGE and XREVRANGE on the keys of its streams, and SET, GET and DEL, within MULTI and
+// EXEC, on those that begin with SessionKeyPrefix.
 //
 // # Limits
 //

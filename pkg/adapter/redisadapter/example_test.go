@@ -74,3 +74,36 @@ type printer struct{ heard chan<- string }
 func (p printer) Deliver(m *adapter.Message)                       { p.heard <- string(m.Packet.Data) }
 func (p printer) Answer(*adapter.Message, func(*adapter.Response)) {}
 func (p printer) HasRoom(string) bool                              { return false }
+
+// A process without sockets, such as a job that is done, tells the clients of the cluster.
+func ExampleNewEmitter() {
+	server, err := miniredis.Run() // a Redis in memory, for the example
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer func() { _ = rdb.Close() }()
+	ctx := context.Background()
+
+	emitter, err := redisadapter.NewEmitter(rdb, nil) // with EmitterOptions.Streams for the nodes of NewStreams
+	if err != nil {
+		log.Fatal(err)
+	}
+	orders := emitter.Of("/orders")
+	fmt.Println(orders.To("customer 7").Emit(ctx, "shipped", map[string]any{"order": 4711}))
+	fmt.Println(orders.In("customer 7").Join(ctx, "shipped"))
+	// Output:
+	// <nil>
+	// <nil>
+}
+
+// Nodes that keep what they say in a stream, and the sessions of their clients with socketio.Options.Recovery.
+func ExampleNewStreams() {
+	rdb := redis.NewClient(&redis.Options{Addr: "localhost:6379"})
+	defer func() { _ = rdb.Close() }()
+	line := redisadapter.NewStreams(rdb, &redisadapter.StreamsOptions{MaxLen: 100_000})
+	_, keepsSessions := line.(adapter.Keeper)
+	fmt.Println(keepsSessions)
+	// Output: true
+}
