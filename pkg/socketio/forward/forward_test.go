@@ -299,6 +299,26 @@ func TestBigBodies(t *testing.T) {
 	}
 }
 
+// A client hears nothing of what the nodes say to each other about a big body.
+func TestBigBodyOfAnOldClient(t *testing.T) {
+	nodes := newCluster(t, setup{}, "a", "b")
+	c := join(t, nodes[0], nodes[1])
+	for _, version := range []string{"1.0", "1.1"} {
+		conn, err := net.Dial("tcp", nodes[1].public.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		body := `42["echo","` + strings.Repeat("b", 200_000) + `"]`
+		fmt.Fprintf(conn, "POST /socket.io/?EIO=4&transport=polling&sid=%s HTTP/%s\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", c.sid, version, len(body), body)
+		line, err := bufio.NewReader(conn).ReadString('\n')
+		if want := "HTTP/" + version + " 200 OK\r\n"; err != nil || line != want {
+			t.Errorf("HTTP/%s: the answer begins with %q, %v, want %q", version, line, err, want)
+		}
+	}
+}
+
 func TestOptions(t *testing.T) {
 	server := http.NewServeMux()
 	m := &members{}

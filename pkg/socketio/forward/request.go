@@ -66,9 +66,23 @@ func (f *Forwarder) pass(w http.ResponseWriter, r *http.Request, p *peer, sid st
 		}
 		x.count()
 	}()
-	p.proxy.ServeHTTP(w, out)
+	p.proxy.ServeHTTP(finalAnswer{w}, out)
 	_ = x.w.SetWriteDeadline(time.Time{}) // the connection may serve other handlers
 }
+
+// finalAnswer keeps from the client what the owner says to this node before it answers: the "100 Continue" that the client
+// did not ask for. Clients of HTTP/1.0, as balancers often are, would take it for the answer.
+type finalAnswer struct{ http.ResponseWriter }
+
+// WriteHeader leaves out the head of an answer that is not the final one.
+func (w finalAnswer) WriteHeader(status int) {
+	if status >= http.StatusOK {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// Unwrap is for http.ResponseController.
+func (w finalAnswer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // rewrite makes the request for the owner, which is to see what this node saw.
 func (f *Forwarder) rewrite(r *httputil.ProxyRequest, p *peer) {
