@@ -183,6 +183,28 @@ func TestOwnerSeesTheRequestAsItCame(t *testing.T) {
 	}
 }
 
+// A client cannot make the node that it asked take off what the balancer wrote, by calling it a header of one hop.
+func TestHeadersOfOneHop(t *testing.T) {
+	var s seen
+	nodes := newCluster(t, setup{server: s.options}, "a", "b")
+	c := join(t, nodes[0], nodes[1])
+	names := []string{"Authorization", "Cookie", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-Ip", "X-Custom"}
+	for _, name := range names {
+		c.head.Set(name, "203.0.113.7")
+	}
+	c.head.Set("Origin", "https://page.example")
+	c.head.Set("Connection", strings.Join(names, ", ")+", Origin")
+	if status, body := c.post("3"); status != http.StatusOK {
+		t.Fatalf("POST: %d %s", status, body)
+	}
+	got := s.last().Header
+	for _, name := range append(names, "Origin") {
+		if got.Get(name) != c.head.Get(name) {
+			t.Errorf("owner sees %s %q, want %q", name, got.Get(name), c.head.Get(name))
+		}
+	}
+}
+
 // The client's address is exactly that of its connection to the node that it asked.
 func TestClientAddress(t *testing.T) {
 	var s seen

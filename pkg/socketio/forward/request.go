@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httputil"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -90,9 +91,10 @@ func (f *Forwarder) rewrite(r *httputil.ProxyRequest, p *peer) {
 	r.Out.URL.Scheme, r.Out.URL.Host = "http", p.node.Address
 	r.Out.URL.RawQuery = r.In.URL.RawQuery
 	r.Out.Host = p.host(r.In.Host)
-	// The owner restores the client's address, so the chain is the one that it would have got itself.
-	for _, name := range [...]string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
-		if values, ok := r.In.Header[name]; ok {
+	// ReverseProxy takes off the headers of the way that the request came, and whatever the client calls one of a single hop: with
+	// that it could take off what the balancer wrote. The owner restores the client's address, so the chain is its own.
+	for name, values := range r.In.Header {
+		if !slices.Contains(hopHeaders, name) {
 			r.Out.Header[name] = values
 		}
 	}
