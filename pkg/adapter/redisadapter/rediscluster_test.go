@@ -107,11 +107,11 @@ func (c *redisCluster) owner(t testing.TB, slot int) int {
 		t.Fatal(err)
 	}
 	for _, shard := range shards {
-		if !slices.ContainsFunc(shard.Slots, func(r redis.SlotRange) bool { return r.Start <= int64(slot) && int64(slot) <= r.End }) {
+		if !slices.ContainsFunc(shard.Slots, func(r redis.SlotRange) bool { return int64(slot) >= r.Start && int64(slot) <= r.End }) {
 			continue
 		}
-		for i, id := range c.ids {
-			if shard.Nodes[0].ID == id { // there are no replicas
+		for _, n := range shard.Nodes {
+			if i := slices.Index(c.ids, n.ID); i >= 0 && n.Role == "master" {
 				return i
 			}
 		}

@@ -268,3 +268,32 @@ func TestShardedLateCluster(t *testing.T) {
 		t.Errorf("Close: %v", err)
 	}
 }
+
+// TestShardedMalformed: what a broken or hostile publisher sends is counted, and the next message is delivered.
+func TestShardedMalformed(t *testing.T) {
+	server := startRedis(t)
+	rdb := client(t, server.addr)
+	from, to := shardedPair(t, func() redis.UniversalClient { return client(t, server.addr) })
+	bad := []string{
+		"", "{", "\x84", "{}", `{"type":3,"data":{"packet":{"type":2,"data":["disconnect"]},"opts":{}},"uid":"a","nsp":"/"}`,
+		`{"type":7,"data":{"opts":{},"requestId":"r"},"uid":"emitter","nsp":"/"}`,
+		`{"type":3,"data":{"packet":{"type":2,"data":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `},"opts":{}},"uid":"a","nsp":"/"}`,
+	}
+	ignored := []string{
+		`{"type":2,"uid":"a","nsp":"/"}`, `{"type":3,"data":{},"uid":"a","nsp":"/other"}`,
+		`{"type":11,"data":{"requestId":"nobody asked","clientCount":1},"uid":"a","nsp":"/"}`,
+	}
+	for _, payload := range append(bad, ignored...) {
+		if err := rdb.SPublish(t.Context(), "socket.io#/#", payload).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	from.Publish(t, adaptertest.Event("after"))
+	to.Await(t, 1)
+	received := stats(to).Received
+	for result, want := range map[string]int{"malformed": len(bad), "no_match": len(ignored), "delivered": 1} {
+		if got := received[adapter.ReceivedKey{Kind: "broadcast", Result: result}]; got != uint64(want) {
+			t.Errorf("%d messages are %s, want %d", got, result, want)
+		}
+	}
+}
