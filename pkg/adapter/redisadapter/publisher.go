@@ -51,8 +51,9 @@ type publisher struct {
 	idle    bool          // the goroutine waits for wake
 	closing bool
 	up      bool
-	lost    bool  // a connection that worked failed
-	failure error // why it is not up
+	lost    bool      // a connection that worked failed
+	failure error     // why it is not up
+	since   time.Time // of the failure
 }
 
 func newPublisher(rdb redis.UniversalClient, o *Options, c *counters, t *traces, listening func(context.Context)) *publisher {
@@ -273,12 +274,13 @@ func (p *publisher) settle(ctx context.Context) error {
 	return nil
 }
 
-// expire gives up what waited too long for Redis.
+// expire gives up what waited too long for Redis. The time in which nobody knew that it is away does not count: else all
+// that came behind a publication without answer would be given up with it.
 func (p *publisher) expire() {
 	limit := time.Now().Add(-p.opts.Watchdog)
 	p.mu.Lock()
 	var old []outgoing
-	if len(p.queue) > 0 && p.queue[0].queued.Before(limit) {
+	if p.since.Before(limit) && len(p.queue) > 0 && p.queue[0].queued.Before(limit) {
 		p.queue = slices.DeleteFunc(p.takeLocked(len(p.queue)), func(o outgoing) bool {
 			if o.entry != nil || !o.queued.Before(limit) {
 				p.bytes += len(*o.payload)
@@ -390,6 +392,9 @@ func (p *publisher) setUp() {
 func (p *publisher) setFailure(err error) {
 	p.mu.Lock()
 	was := p.failure
+	if was == nil {
+		p.since = time.Now()
+	}
 	p.lost = p.lost || p.up
 	p.up, p.failure = false, err
 	p.makeSpaceLocked() // who waits for room learns that it will not come soon
