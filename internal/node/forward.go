@@ -9,7 +9,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"example.com/chorus/pkg/adapter"
@@ -194,16 +193,11 @@ func (n *node) clients() http.Handler {
 	return n.server
 }
 
-// shutdownServer closes the connections of clients, and at the same time what passes through from other nodes' clients:
-// WebSockets are told to close, polls are waited for within ctx, since their sessions live on elsewhere.
+// shutdownServer closes the connections of clients, and the WebSockets that pass through from other nodes' clients. Their
+// polls are passed on until nobody can ask any more, which may be long after the own clients are told: their sessions live on elsewhere.
 func (n *node) shutdownServer(ctx context.Context) error {
-	var passing sync.WaitGroup
 	if n.forward != nil {
-		passing.Go(func() {
-			if err := n.forward.Close(ctx); err != nil {
-				n.log.Warn("requests of other nodes' clients were cut", "error", err)
-			}
-		})
+		n.forward.Drain()
 	}
 	err := n.server.Shutdown(ctx)
 	if err != nil && ctx.Err() != nil {
@@ -211,6 +205,10 @@ func (n *node) shutdownServer(ctx context.Context) error {
 		err = nil
 	}
 	n.public.shutdown(ctx)
-	passing.Wait()
+	if n.forward != nil {
+		if err := n.forward.Close(ctx); err != nil {
+			n.log.Warn("connections of other nodes' clients were cut", "error", err)
+		}
+	}
 	return err
 }

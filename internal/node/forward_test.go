@@ -87,6 +87,39 @@ func TestNodesPassRequestsOn(t *testing.T) {
 	}
 }
 
+// A client of another node loses nothing while a node waits for clients of its own to hear of its end.
+func TestNodePassesRequestsOnUntilItEnds(t *testing.T) {
+	broker := miniredis.RunT(t)
+	a, b := serve(t, "--redis.url=redis://"+broker.Addr()), serve(t, "--redis.url=redis://"+broker.Addr(), "--node.id=beta")
+	first, _ := a.addrs()
+	second, _ := b.addrs()
+	sid := shakeHands(t, first)
+	b.until("the other node takes a request for the session", func() bool {
+		status, _ := pollAt(t, second, sid, "3")
+		return status == http.StatusOK
+	})
+	shakeHands(t, second) // never polls, so is never told
+	b.signal(os.Interrupt)
+	client, passed := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, 0
+	for {
+		response, err := client.Post("http://"+second+handshake+"&sid="+sid, "text/plain;charset=UTF-8", strings.NewReader("3"))
+		if err != nil { // nobody listens any more
+			break
+		}
+		response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			t.Fatalf("status %d after %d requests, want 200 to the end", response.StatusCode, passed)
+		}
+		passed++
+	}
+	if code := b.exit(patience); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	if passed == 0 {
+		t.Error("no request was passed on while the node ended")
+	}
+}
+
 func TestForwardingSwitchedOff(t *testing.T) {
 	broker := miniredis.RunT(t)
 	for _, args := range [][]string{{"--no-node.forward"}, {"--internal-addr="}} {

@@ -3,6 +3,7 @@ package forward_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -43,6 +44,34 @@ func TestCloseEndsRelaysPolitely(t *testing.T) {
 	if n := nodes[1].forward.Stats().Relayed; n != 0 {
 		t.Errorf("%d relays are left", n)
 	}
+}
+
+// Between Drain and Close a node answers its own clients, however long that takes; those of other nodes lose nothing by it.
+func TestDrainPassesRequestsOn(t *testing.T) {
+	nodes := newCluster(t, setup{}, "a", "b")
+	w := join(t, nodes[0], nodes[1]).upgrade()
+	c := join(t, nodes[0], nodes[1])
+	nodes[1].forward.Drain()
+	nodes[1].forward.Drain() // once more: no matter
+	if err := w.fails(); !websocket.IsCloseError(err, websocket.CloseNoStatusReceived) {
+		t.Errorf("the relayed WebSocket ended with %v, want a close frame", err)
+	}
+	w.conn.Close()
+	until(t, "the relay ends", func() bool { return nodes[1].forward.Stats().Relayed == 0 })
+	refusedUpgrade(t, nodes[1], c.sid) // stays on polling
+	for i := range 3 {
+		text := fmt.Sprintf(`42["echo",%d]`, i)
+		if status, body := c.post(text); status != http.StatusOK {
+			t.Errorf("POST while draining: %d %s", status, body)
+		}
+		if status, body := c.get(); status != http.StatusOK || body != text {
+			t.Errorf("GET while draining: %d %s", status, body)
+		}
+	}
+	if err := nodes[1].forward.Close(context.Background()); err != nil {
+		t.Errorf("Close: %v", err)
+	}
+	(<-ask(t, nodes[1], c.sid, http.MethodGet, nil)).isUnknown(t, time.Second, time.Now())
 }
 
 func TestCloseWaitsForRequests(t *testing.T) {

@@ -38,9 +38,7 @@ func Example() {
 
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	passing := make(chan error, 1)
-	go func() { passing <- f.Close(ctx) }() // what passes through from other nodes' clients
-	err = io.Shutdown(ctx)                  // the own clients
-	err = errors.Join(err, public.Shutdown(ctx), <-passing, internal.Shutdown(ctx))
+	f.Drain() // WebSockets of other nodes' clients; their polls are passed on to the end
+	err = errors.Join(io.Shutdown(ctx), public.Shutdown(ctx), f.Close(ctx), internal.Shutdown(ctx))
 	log.Print(err)
 }

@@ -62,6 +62,7 @@ type Forwarder struct {
 	peers    map[string]*peer // by node id
 	arrivals uint64           // of peers
 	told     bool             // the membership has called
+	draining bool
 	closing  bool
 	closed   bool
 	relays   map[*relay]struct{}
@@ -261,20 +262,32 @@ func (f *Forwarder) idleLocked() {
 	}
 }
 
-// Close ends the Forwarder politely: no upgrade is relayed any more, so clients stay on polling; relayed WebSockets are told
-// to close between two messages; requests that are under way are waited for. When ctx ends first, what is left is cut and the
-// error says so. Requests for other nodes' sessions are then served here, where nobody knows them, so end
-// the http.Server in front at the same time. Changes of the membership do not matter any more, since the adapter may close.
+// Drain prepares the end: no upgrade is relayed any more, so clients stay on polling; relayed WebSockets are told to close
+// between two messages. GET and POST are passed on until Close, since their sessions live on elsewhere. Changes of the membership do
+// not matter any more, since the adapter may close.
+func (f *Forwarder) Drain() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.draining {
+		return
+	}
+	f.draining = true
+	for r := range f.relays {
+		r.farewell()
+	}
+}
+
+// Close drains the Forwarder and waits for the requests and relays that are under way. When ctx ends first, what is left is cut and the
+// error says so. Requests for other nodes' sessions are then served here, where nobody knows them, so end the http.Server in
+// front before: Drain, then Shutdown of the socketio.Server, of the http.Server, and Close.
 func (f *Forwarder) Close(ctx context.Context) error {
+	f.Drain()
 	f.mu.Lock()
 	if f.closing {
 		f.mu.Unlock()
 		return errors.New("forward: close: is closed")
 	}
 	f.closing = true
-	for r := range f.relays {
-		r.farewell()
-	}
 	f.idleLocked()
 	f.mu.Unlock()
 

@@ -55,7 +55,7 @@ func (f *Forwarder) follow(m adapter.Member) {
 // update drops the peers that are no members any more, or elsewhere, and adds the new ones.
 func (f *Forwarder) update(members []adapter.Node, called bool) {
 	f.mu.Lock()
-	if f.closing || f.told && !called {
+	if f.draining || f.told && !called {
 		f.mu.Unlock()
 		return
 	}

@@ -36,7 +36,7 @@ func (f *Forwarder) start(r *relay, head, fromOwner, fromClient []byte) {
 	boundKernel(r.owner)
 	fromOwner = append(head, fromOwner...)
 	f.mu.Lock()
-	ok := !f.closing && r.peer.ctx.Err() == nil
+	ok := !f.draining && r.peer.ctx.Err() == nil
 	if ok {
 		f.relays[r] = struct{}{}
 		r.peer.relays[r] = struct{}{}

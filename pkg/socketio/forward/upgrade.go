@@ -28,9 +28,9 @@ var heads = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
 // serveUpgrade passes a request for a WebSocket on to the node that has its session, and relays what follows.
 func (f *Forwarder) serveUpgrade(w http.ResponseWriter, r *http.Request, p *peer, sid string) {
 	f.mu.Lock()
-	closing := f.closing
+	draining := f.draining
 	f.mu.Unlock()
-	if closing || !f.begin() {
+	if draining || !f.begin() {
 		f.unknown(w, r)
 		return
 	}
