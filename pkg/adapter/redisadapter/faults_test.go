@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -249,7 +250,9 @@ func TestCloseWithoutRedis(t *testing.T) {
 	}
 	adaptertest.AwaitReady(t, a)
 	server.kill()
-	eventually(t, "noticing that Redis is away", func() bool { return !a.(adapter.Counted).Stats().Up[adapter.RolePublish] })
+	eventually(t, "noticing that Redis refuses connections", func() bool {
+		return !a.(adapter.Counted).Stats().Up[adapter.RolePublish] && errors.Is(a.(adapter.Status).Ready(), syscall.ECONNREFUSED)
+	})
 	for range messages {
 		if err := link.Publish(t.Context(), adaptertest.Event("x")); err != nil {
 			t.Fatal(err)
