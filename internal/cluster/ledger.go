@@ -29,7 +29,9 @@ var (
 
 // Debtors are those who must answer a request.
 type Debtors struct {
-	Named   []adapter.Node
+	Named []adapter.Node
+	// Lost are nodes that are not waited for, but may live and answer: none of their answers is that of another.
+	Lost    []adapter.Node
 	Unnamed int // subscribers that no known node accounts for
 	// Acks tells that the request is a broadcast: after its answer, each node owes as many acknowledgements of clients
 	// as it counted.
@@ -90,7 +92,10 @@ func (l *Ledger) Run(
 ) error {
 	r := &request{
 		acks: due.Acks, due: max(due.Unnamed, 0),
-		debts: make(map[string]*debt, len(due.Named)), wake: make(chan struct{}, 1),
+		debts: make(map[string]*debt, len(due.Named)+len(due.Lost)), wake: make(chan struct{}, 1),
+	}
+	for _, n := range due.Lost {
+		r.debts[n.ID] = &debt{node: n, gone: true}
 	}
 	for _, n := range due.Named {
 		r.debts[n.ID] = &debt{node: n}

@@ -48,6 +48,7 @@ func countSubscribers(rdb redis.UniversalClient) subscriberCount {
 // present are the nodes that take part in a namespace.
 type present struct {
 	named   []adapter.Node // the others that are alive
+	lost    []adapter.Node // others whose subscriptions are still there
 	unnamed int            // subscribers that no known node accounts for
 }
 
@@ -134,6 +135,7 @@ func (l *line) count(ctx context.Context, a audience) (present, error) {
 	}
 	for _, n := range lapsed { // Redis has not noticed yet
 		if counts[a.private(n.ID)] > 0 {
+			p.lost = append(p.lost, n)
 			p.unnamed--
 		}
 	}
@@ -223,7 +225,7 @@ func (l *line) exchange(ctx context.Context, x exchange, response func(*adapter.
 	l.awaited.add(x.id, x.kind)
 	defer l.awaited.remove(x.id)
 	start := time.Now()
-	due := cluster.Debtors{Named: p.named, Unnamed: expected, Acks: x.kind == adapter.Broadcast}
+	due := cluster.Debtors{Named: p.named, Lost: p.lost, Unnamed: expected, Acks: x.kind == adapter.Broadcast}
 	err = l.ledger.Run(ctx, x.id, due, l.opts.RequestTimeout, func() error {
 		if err := x.send(ctx); err != nil {
 			return err
