@@ -275,12 +275,12 @@ func TestShardedMalformed(t *testing.T) {
 	rdb := client(t, server.addr)
 	from, to := shardedPair(t, func() redis.UniversalClient { return client(t, server.addr) })
 	bad := []string{
-		"", "{", "\x84", "{}", `{"type":3,"data":{"packet":{"type":2,"data":["disconnect"]},"opts":{}},"uid":"a","nsp":"/"}`,
+		"", "{", "\x84", `{"type":3,"data":{"packet":{"type":2,"data":["disconnect"]},"opts":{}},"uid":"a","nsp":"/"}`,
 		`{"type":7,"data":{"opts":{},"requestId":"r"},"uid":"emitter","nsp":"/"}`,
 		`{"type":3,"data":{"packet":{"type":2,"data":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `},"opts":{}},"uid":"a","nsp":"/"}`,
 	}
 	ignored := []string{
-		`{"type":2,"uid":"a","nsp":"/"}`, `{"type":3,"data":{},"uid":"a","nsp":"/other"}`,
+		"{}", `{"type":2,"uid":"a","nsp":"/"}`, `{"type":3,"data":{},"uid":"a","nsp":"/other"}`,
 		`{"type":11,"data":{"requestId":"nobody asked","clientCount":1},"uid":"a","nsp":"/"}`,
 	}
 	for _, payload := range append(bad, ignored...) {
