@@ -143,13 +143,19 @@ func (f *clusterFields) message(c *clusterMessage, limits parser.Limits, hasRoom
 		m.Kind = adapter.ServerSideEmit
 		return m, f.serverSideEmit(&m.Packet, limits)
 	}
-	if err := readClusterOptions(f.opts, m); err != nil {
+	listed, err := readClusterOptions(f.opts, m)
+	if err != nil {
 		return nil, err
+	}
+	switch c.kind {
+	case clusterJoin, clusterLeave, clusterDisconnect: // what lost its receivers would be for everybody
+		if !listed {
+			return nil, errors.New("opts: no rooms")
+		}
 	}
 	if c.request == "" && len(m.Rooms) > 0 && !anyRoom(m.Rooms, hasRoom) {
 		return nil, nil
 	}
-	var err error
 	switch c.kind {
 	case clusterBroadcast:
 		err = readClusterPacket(f.packet, limits, &m.Packet)
@@ -263,10 +269,12 @@ func readClusterPacket(packet clusterValue, limits parser.Limits, p *adapter.Pac
 	return err
 }
 
-func readClusterOptions(opts clusterValue, m *adapter.Message) error {
-	err := opts.members(func(key []byte, value clusterValue) (err error) {
+// readClusterOptions reads the options of a message. listed tells that there is a list of rooms, though it may be empty.
+func readClusterOptions(opts clusterValue, m *adapter.Message) (listed bool, err error) {
+	err = opts.members(func(key []byte, value clusterValue) (err error) {
 		switch string(key) {
 		case "rooms":
+			listed = !value.isAbsent()
 			m.Rooms, err = value.names()
 		case "except":
 			m.Except, err = value.names()
@@ -284,9 +292,9 @@ func readClusterOptions(opts clusterValue, m *adapter.Message) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("opts: %w", err)
+		return false, fmt.Errorf("opts: %w", err)
 	}
-	return nil
+	return listed, nil
 }
 
 // readClusterFlag takes what is of use. Applications may set flags to anything.

@@ -296,6 +296,10 @@ func TestClusterMalformed(t *testing.T) {
 		`{"type":3,"data":{"packet":{"type":2,"data":["x"]},"opts":{"rooms":"r"}},"uid":"a","nsp":"/"}`,
 		`{"type":3,"data":{"packet":{"type":2,"data":["x"]},"opts":{"rooms":[["r"]]}},"uid":"a","nsp":"/"}`,
 		`{"type":3,"data":{"packet":{"type":2,"data":["x"]},"requestId":7,"opts":{}},"uid":"a","nsp":"/"}`,
+		`{"type":4,"data":{"opts":{},"rooms":["a"]},"uid":"a","nsp":"/"}`, // for everybody, if it were taken
+		`{"type":5,"data":{"opts":{"rooms":null},"rooms":["a"]},"uid":"a","nsp":"/"}`,
+		`{"type":6,"data":{"opts":{"except":[]},"close":true},"uid":"a","nsp":"/"}`,
+		"\x82\xa4type\x06\xa4data\x81\xa4opts\x81\xa5rooms\xc0",
 		`{"type":7,"data":{"opts":{}},"uid":"a","nsp":"/"}`, // nobody to answer
 		`{"type":7,"data":{"opts":{},"requestId":"` + strings.Repeat("x", 65) + `"},"uid":"a","nsp":"/"}`,
 		`{"type":8,"data":{"requestId":"a"},"uid":"a","nsp":"/"}`,

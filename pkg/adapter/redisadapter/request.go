@@ -156,6 +156,7 @@ type requestFields struct {
 	wantsAck  bool // there is a requestId
 	typ       requestType
 	hasOpts   bool
+	hasRooms  bool            // in the options: a list, which may be empty
 	options   adapter.Message // Rooms, Except, Flags, Timeout
 	rooms     []string        // of sockets, join and leave
 	sid, room string          // of the legacy forms
@@ -218,8 +219,12 @@ func (f *requestFields) resolve(namespace string) (*peerRequest, error) {
 			r.legacy = true
 			m.Rooms, m.Targets = []string{f.sid}, []string{f.room}
 		}
-		if r.legacy && f.sid == "" { // it would be for everybody
+		// What lost its receivers would be for everybody.
+		if r.legacy && f.sid == "" {
 			return nil, fmt.Errorf("%w: request %d without opts and sid", errMalformed, f.typ)
+		}
+		if f.hasOpts && !f.hasRooms {
+			return nil, fmt.Errorf("%w: request %d without rooms in its opts", errMalformed, f.typ)
 		}
 		if m.Kind == adapter.Disconnect {
 			m.Targets = nil

@@ -97,7 +97,7 @@ func readJSONRequest(b []byte, limits parser.Limits, f *requestFields) (err erro
 		f.sent = time.UnixMicro(j.Sent)
 	}
 	if o := j.Opts; o != nil {
-		f.hasOpts = true
+		f.hasOpts, f.hasRooms = true, o.Rooms != nil
 		f.options.Rooms, f.options.Except = o.Rooms.strings(), o.Except.strings()
 		f.options.Flags.Volatile = o.Flags.Volatile
 		f.options.Flags.Uncompressed = o.Flags.Compress != nil && !*o.Flags.Compress

@@ -29,7 +29,7 @@ func readMsgpackRequest(b []byte, limits parser.Limits, f *requestFields) error 
 			f.typ = requestType(n)
 		case "opts":
 			f.hasOpts = true
-			return readOptions(b, &f.options)
+			f.hasRooms, rest, err = readOptions(b, &f.options)
 		case "rooms":
 			f.rooms, rest, err = readStrings(b)
 		case "sid":

@@ -193,7 +193,9 @@ func TestOwnRequests(t *testing.T) {
 func TestMalformedRequests(t *testing.T) {
 	for _, payload := range []string{
 		"", "{", "{}", `{"type":99,"requestId":"x"}`, `{"type":"2"}`, "\x80", "\x81\xa4type\x07", "null", "[]",
-		`{"type":4}`, `{"type":4,"close":true,"sid":""}`, // would disconnect everybody
+		`{"type":4}`, `{"type":4,"close":true,"sid":""}`, // would disconnect everybody, and so would those of the next line
+		`{"type":4,"opts":{}}`, `{"type":4,"opts":{"rooms":null,"except":[]}}`, "\x82\xa4type\x04\xa4opts\x81\xa5rooms\xc0",
+		`{"type":3,"opts":{"except":[]},"rooms":["a"]}`, `{"type":2,"opts":{"room":["b"]},"rooms":["a"]}`,
 		`{"type":5,"requestId":"x"}`, `{"type":5,"opts":{}}`, `{"type":5,"requestId":"x","opts":"all"}`,
 		`{"type":0}`, `{"type":2,"opts":{"rooms":[{}]},"rooms":["a"]}`,
 		`{"type":6}`, `{"type":6,"data":{}}`, `{"type":6,"data":[]}`, `{"type":6,"data":[null]}`,

@@ -162,7 +162,7 @@ func decodeMessage(payload string, limits parser.Limits, namespace string, hasRo
 		return nil, err
 	}
 	m := new(adapter.Message)
-	if b, err = readOptions(b, m); err != nil {
+	if _, b, err = readOptions(b, m); err != nil {
 		return nil, err
 	}
 	if len(m.Rooms) > 0 && !anyRoom(m.Rooms, hasRoom) {
@@ -269,10 +269,12 @@ func checkEvent(data []byte) error {
 	return fmt.Errorf("%w: event name is no string", errMalformed)
 }
 
-func readOptions(b []byte, m *adapter.Message) ([]byte, error) {
-	return readMap(b, func(key, b []byte) (rest []byte, err error) {
+// readOptions reads the options of a message. listed tells that there is a list of rooms, though it may be empty.
+func readOptions(b []byte, m *adapter.Message) (listed bool, rest []byte, err error) {
+	rest, err = readMap(b, func(key, b []byte) (rest []byte, err error) {
 		switch string(key) {
 		case "rooms":
+			listed = !msgp.IsNil(b)
 			m.Rooms, rest, err = readStrings(b)
 		case "except":
 			m.Except, rest, err = readStrings(b)
@@ -289,6 +291,7 @@ func readOptions(b []byte, m *adapter.Message) ([]byte, error) {
 		}
 		return rest, err
 	})
+	return listed, rest, err
 }
 
 // readFlag takes note of a flag; one of an unknown name or type means nothing.
