@@ -49,6 +49,7 @@ fuzz: go ## fuzz every decoder
 
 golden: node ## make the golden vectors anew from the npm packages
 	cd test/golden && npm ci --ignore-scripts && npm start --silent
+	cd test && npm ci --ignore-scripts && node golden/cluster.mjs && node golden/streams.mjs
 
 interop: build ## test with official clients, Node servers and a browser
 	test/run

@@ -1,5 +1,5 @@
 // Writes what two official servers with the sharded adapter say to each other over a real Redis into a JSON file beside
-// the Go tests that read it. Run by hand, `node golden/cluster.mjs` in test/ after `npm ci`; the file is committed.
+// the Go tests that read it. Run by `make golden`, needs redis-server; the file is committed.
 import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";

@@ -1,5 +1,5 @@
 // Writes what official servers with the streams adapter, and the official emitter, say over a real Redis into JSON files
-// beside the Go tests that read them. Run by hand, `node golden/streams.mjs` in test/ after `npm ci`; the files are committed.
+// beside the Go tests that read them. Run by `make golden`, needs redis-server; the files are committed.
 import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
