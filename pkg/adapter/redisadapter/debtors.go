@@ -170,6 +170,7 @@ type exchange struct {
 	audience  audience
 	id        string
 	kind      adapter.Kind
+	life      context.Context // of the link, with which its requests end
 	// listening tells that answers would be heard.
 	listening func() bool
 	// send publishes the request.
@@ -180,6 +181,31 @@ type exchange struct {
 // silence nothing follows for the next time.
 func (x *exchange) certain() bool { return x.kind != adapter.ServerSideEmit }
 
+// nodes returns the nodes of an audience, this one first.
+func (l *line) nodes(ctx context.Context, a audience) ([]adapter.Node, error) {
+	p, err := l.survey(ctx, a)
+	if err != nil {
+		return nil, fmt.Errorf("redisadapter: nodes: %w", err)
+	}
+	nodes := append([]adapter.Node{l.membership.node}, p.named...)
+	return append(nodes, make([]adapter.Node, p.unnamed)...), nil
+}
+
+// forRequest returns m as it is asked: it says how long the sender waits.
+func forRequest(ctx context.Context, m *adapter.Message) (*adapter.Message, error) {
+	switch m.Kind {
+	case adapter.Broadcast, adapter.ServerSideEmit, adapter.Fetch, adapter.Count:
+	default:
+		return nil, fmt.Errorf("redisadapter: request: %w: kind %d is for Publish", ErrInvalidData, m.Kind)
+	}
+	if deadline, ok := ctx.Deadline(); ok && m.Timeout == 0 {
+		asked := *m
+		asked.Timeout = max(time.Until(deadline), 0)
+		m = &asked
+	}
+	return m, nil
+}
+
 // silenceCounts is how long unnamed subscribers must have been silent, at least, to be taken for those that never answer.
 const silenceCounts = time.Second
 
@@ -188,6 +214,7 @@ func (l *line) request(ctx context.Context, x exchange, response func(*adapter.R
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(l.life, func() { cancel(adapter.ErrClosed) })()
+	defer context.AfterFunc(x.life, func() { cancel(context.Cause(x.life)) })()
 	err := l.exchange(ctx, x, response)
 	switch silent := (*adapter.SilentNodesError)(nil); {
 	case err == nil:

@@ -19,15 +19,9 @@ func (l *link) Request(ctx context.Context, m *adapter.Message, response func(*a
 	if l.inbound.isClosed() {
 		return fmt.Errorf("redisadapter: request: %w", adapter.ErrClosed)
 	}
-	switch m.Kind {
-	case adapter.Fetch, adapter.Count, adapter.Broadcast, adapter.ServerSideEmit:
-	default:
-		return fmt.Errorf("redisadapter: request: %w: kind %d is for Publish", ErrInvalidData, m.Kind)
-	}
-	if deadline, ok := ctx.Deadline(); ok && m.Timeout == 0 {
-		asked := *m
-		asked.Timeout = max(time.Until(deadline), 0)
-		m = &asked
+	m, err := forRequest(ctx, m)
+	if err != nil {
+		return err
 	}
 	id := newUID(requestIDLength)
 	o, err := l.requestMessage(id, m)
@@ -46,6 +40,7 @@ func (l *link) Request(ctx context.Context, m *adapter.Message, response func(*a
 		audience:  l.audience(),
 		id:        id,
 		kind:      m.Kind,
+		life:      l.requests,
 		listening: func() bool { return l.line.hears(l) },
 		send: func(ctx context.Context) error {
 			o.queued = time.Now()
@@ -54,9 +49,6 @@ func (l *link) Request(ctx context.Context, m *adapter.Message, response func(*a
 			return err
 		},
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(l.requests, func() { cancel(context.Cause(l.requests)) })()
 	return l.line.request(ctx, x, response)
 }
 
@@ -72,12 +64,7 @@ func (l *link) Nodes(ctx context.Context) ([]adapter.Node, error) {
 	if l.inbound.isClosed() {
 		return nil, fmt.Errorf("redisadapter: nodes: %w", adapter.ErrClosed)
 	}
-	p, err := l.line.survey(ctx, l.audience())
-	if err != nil {
-		return nil, fmt.Errorf("redisadapter: nodes: %w", err)
-	}
-	nodes := append([]adapter.Node{l.line.membership.node}, p.named...)
-	return append(nodes, make([]adapter.Node, p.unnamed)...), nil
+	return l.line.nodes(ctx, l.audience())
 }
 
 // awaits tells whether an answer is for this node.
@@ -166,7 +153,7 @@ func (l *link) respond(to *peerRequest, r *adapter.Response, rooms []string) {
 	b, err := appendResponse(*o.payload, l.line.opts.limits(), l.line.uid, to, r, rooms)
 	*o.payload = b
 	if err == nil {
-		err = l.line.reply(o)
+		err = l.line.reply(l.line.publisher.enqueue, o)
 	}
 	if err != nil {
 		o.release()
@@ -190,10 +177,7 @@ func (l *link) answerChannel(to *peerRequest) string {
 
 // reply queues an answer and never waits: it is called by those who read from clients. When the acknowledgements of very
 // many clients come at once, more of them may wait than of other messages.
-func (l *line) reply(o outgoing) error { return l.replyBy(l.publisher.enqueue, o) }
-
-// replyBy is reply over connections of a mode's own.
-func (l *line) replyBy(enqueue func(context.Context, outgoing) error, o outgoing) error {
+func (l *line) reply(enqueue func(context.Context, outgoing) error, o outgoing) error {
 	o.answer = true
 	err := enqueue(ended, o)
 	if errors.Is(err, context.Canceled) {

@@ -499,35 +499,3 @@ func TestStrangers(t *testing.T) {
 		t.Errorf("%d members, %d strangers, want 0 and 1", n, one.stats().Strangers)
 	}
 }
-
-// TestAnswersDoNotWait lets more acknowledgements come than may wait while Redis is away: what is lost is counted, and
-// nobody who read one from a client was held up.
-func TestAnswersDoNotWait(t *testing.T) {
-	const queue, acks = 16, 1000
-	server := startRedis(t)
-	one := join(t, server.addr, redisadapter.Options{PublishQueue: queue, Watchdog: patience}, "a")
-	raw := client(t, server.addr)
-	responders := make(chan func(*adapter.Response), 1)
-	one.answering.mu.Lock()
-	one.hand = responders
-	one.answering.mu.Unlock()
-	if err := raw.Publish(t.Context(), "socket.io-request#/#",
-		`{"uid":"nnnnnn","requestId":"1","type":7,"opts":{"rooms":[]},"packet":{"data":["q"],"nsp":"/"}}`).Err(); err != nil {
-		t.Fatal(err)
-	}
-	respond := <-responders
-	server.kill()
-	eventually(t, "noticing that Redis is away", func() bool { return !one.stats().Up[adapter.RolePublish] })
-	start := time.Now()
-	for range acks {
-		respond(&adapter.Response{Packet: &adapter.Packet{Data: []byte(`["ok"]`)}})
-	}
-	if d := time.Since(start); d > 2*time.Second {
-		t.Errorf("%d answers took %v", acks, d)
-	}
-	s := one.stats()
-	signs := 3 // of life may wait too
-	if n := s.Dropped["queue_full"]; n == 0 || int(n)+s.PublishQueue < acks || int(n)+s.PublishQueue > acks+signs || s.PublishQueue <= queue {
-		t.Errorf("%d answers are dropped and %d wait, want %d in all, and more than %d that wait", n, s.PublishQueue, acks, queue)
-	}
-}

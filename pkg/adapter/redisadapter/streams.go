@@ -195,14 +195,6 @@ func (a *streams) method() method {
 	return exact
 }
 
-// answer queues an answer without waiting: who reads from clients never waits.
-func (a *streams) answer(o outgoing) error {
-	if a.shards != nil {
-		return a.shards.enqueue(ended, o)
-	}
-	return a.reply(o)
-}
-
 // Join connects a namespace. Its stream is read from now on, in the background; Ready tells when it is.
 func (a *streams) Join(_ context.Context, namespace string, local adapter.Local) (adapter.Link, error) {
 	if a.invalid != nil {
@@ -222,7 +214,7 @@ func (a *streams) Join(_ context.Context, namespace string, local adapter.Local)
 	for _, i := range l.interests() {
 		a.wire.follow(l, i, false)
 	}
-	l.home = a.follow(l.stream, l)
+	a.follow(l.stream, l)
 	if stream, ok := a.names.lost(namespace); ok {
 		a.follow(stream, l)
 	}
@@ -230,7 +222,7 @@ func (a *streams) Join(_ context.Context, namespace string, local adapter.Local)
 }
 
 // follow has a stream read for a link, from now on if nobody did.
-func (a *streams) follow(stream string, l *streamLink) *streamReader {
+func (a *streams) follow(stream string, l *streamLink) {
 	a.mu.Lock()
 	r := a.readers[stream]
 	begin := r == nil && !a.closed
@@ -243,7 +235,6 @@ func (a *streams) follow(stream string, l *streamLink) *streamReader {
 	}
 	a.mu.Unlock()
 	r.follow(l)
-	return r
 }
 
 // reading returns the readers.
@@ -269,7 +260,7 @@ func (a *streams) Ready() error {
 	}
 	a.mu.Lock()
 	for namespace, link := range a.links {
-		if !link.(*streamLink).listens() {
+		if !link.(*streamLink).hearsAnswers() {
 			a.mu.Unlock()
 			return fmt.Errorf("redisadapter: namespace %s is not yet subscribed", namespace)
 		}
