@@ -16,7 +16,7 @@ const (
 type Stats struct {
 	Up            map[Role]bool           // whether the connection works
 	Published     map[string]uint64       // by kind of channel: broadcast, room, request, response, stream, membership, session
-	PublishErrors map[string]uint64       // by kind: timeout, refused, oom, readonly, auth, other
+	PublishErrors map[string]uint64       // by kind: timeout, refused, oom, readonly, auth, moved, other
 	Received      map[ReceivedKey]uint64  // messages heard
 	Reconnects    map[ReconnectKey]uint64 // connections made anew
 	Subscriptions map[string]int          // by kind: channel, pattern

@@ -204,6 +204,9 @@ func neverSent(err error) bool {
 	return errors.As(err, &dial) || isElsewhere(err) || redis.IsAuthError(err) || redis.IsLoadingError(err)
 }
 
+// refusesWrites reports whether a server takes nothing that is to be kept, but may later: it is full, or a replica.
+func refusesWrites(err error) bool { return redis.IsOOMError(err) || redis.IsReadOnlyError(err) }
+
 // isElsewhere reports whether a server of a cluster refused a command for which another one is, or will be, in charge.
 func isElsewhere(err error) bool {
 	if !isReply(err) {

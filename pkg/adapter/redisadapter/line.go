@@ -112,7 +112,7 @@ func (l *line) probe(payload string, done func(error)) {
 }
 
 func (l *line) enqueueFleeting(channel, payload string, done func(redis.Cmder, error)) {
-	if up, _ := l.publisher.state(); !up {
+	if up, _ := l.publisher.state(); !up && !l.publisher.isRefused() {
 		return
 	}
 	o := newOutgoing(publishCommand, channel, kindMembership)

@@ -52,6 +52,7 @@ type publisher struct {
 	closing bool
 	up      bool
 	lost    bool      // a connection that worked failed
+	refused bool      // Redis answers, and did not take entries of the newest group, which wait
 	failure error     // why it is not up
 	since   time.Time // of the failure
 }
@@ -194,6 +195,9 @@ func (p *publisher) recover(ctx context.Context) bool {
 			p.setFailure(err)
 			continue
 		}
+		if p.isRefused() && !p.retry(ctx) {
+			continue
+		}
 		wait, cancel := context.WithTimeout(ctx, p.opts.Watchdog)
 		p.listening(wait)
 		cancel()
@@ -218,8 +222,8 @@ func (p *publisher) send(ctx context.Context, group []outgoing) {
 	}
 	cmds, err := pipe.Exec(ctx)
 	wait, sent := time.Since(group[0].queued), 0
-	var again, lost, moved []outgoing
-	var cause, refusal error
+	var again, lost, moved, refused []outgoing
+	var cause, refusal, full error
 	for i, o := range group {
 		switch err := cmds[i].Err(); {
 		case err == nil:
@@ -227,11 +231,16 @@ func (p *publisher) send(ctx context.Context, group []outgoing) {
 			if !o.fleeting {
 				sent++
 			}
+			if o.entry != nil && len(refused) > 0 { // which would come after it
+				lost, cause, refused = append(lost, refused...), full, nil
+			}
 			o.finish(cmds[i], nil)
 		case p.reroute != nil && isMoved(err) && !o.fleeting:
 			moved, refusal = append(moved, o), err
 		case neverSent(err) && !o.fleeting:
 			again = append(again, o)
+		case o.entry != nil && refusesWrites(err):
+			refused, full = append(refused, o), err
 		case o.entry != nil && !isReply(err):
 			p.uncertain = append(p.uncertain, o)
 		default:
@@ -241,12 +250,17 @@ func (p *publisher) send(ctx context.Context, group []outgoing) {
 	if sent > 0 {
 		p.traces.published(sent, wait, nil)
 	}
+	p.setRefused(len(refused) > 0)
+	if len(refused) > 0 {
+		p.counts.publishError(errorKind(full), 1)
+		p.setFailure(full)
+	}
 	if err != nil {
 		elsewhere := p.reroute != nil && isMoved(err)
 		if !elsewhere && (!isReply(err) || neverSent(err)) || len(p.uncertain) > 0 {
 			p.setFailure(err)
 		}
-		p.putBack(again)
+		p.putBack(append(again, refused...))
 		if len(moved) > 0 {
 			p.reroute(ctx, moved, refusal)
 		}
@@ -409,6 +423,30 @@ func (p *publisher) status() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.failure
+}
+
+// setRefused notes whether Redis answers and takes no entries, for which there may be room, or another master, soon.
+func (p *publisher) setRefused(refused bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refused = refused
+}
+
+func (p *publisher) isRefused() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.refused
+}
+
+// retry sends the next group again, and reports whether it was taken. What is no entry gets through with it.
+func (p *publisher) retry(ctx context.Context) bool {
+	group, _, _ := p.take()
+	if len(group) > 0 {
+		p.send(ctx, group)
+	} else {
+		p.setRefused(false)
+	}
+	return !p.isRefused()
 }
 
 func (p *publisher) isClosing() bool {

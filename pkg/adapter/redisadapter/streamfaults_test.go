@@ -213,3 +213,54 @@ func TestStreamsSessionEnds(t *testing.T) {
 		t.Errorf("the session lives for %v, want 1.5s", left)
 	}
 }
+
+// A Redis that is full, or has become a replica, is named, and gets the entries when it takes them again. Signs of life
+// go on meanwhile.
+func TestStreamsRefusedEntries(t *testing.T) {
+	for kind, commands := range map[string]struct{ refuse, take []any }{
+		"oom":      {[]any{"CONFIG", "SET", "maxmemory", "1"}, []any{"CONFIG", "SET", "maxmemory", "0"}},
+		"readonly": {[]any{"REPLICAOF", "127.0.0.1", "1"}, []any{"REPLICAOF", "NO", "ONE"}},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			server := startRedis(t)
+			var log lockedBuffer
+			o := redisadapter.StreamsOptions{Options: redisadapter.Options{Logger: textLog(&log)}, LocalAfter: 50 * time.Millisecond}
+			adapters := streamNodes(t, server.addr, 2, o)
+			_, link := joinRecorder(t, adapters[0], "/")
+			two, _ := joinRecorder(t, adapters[1], "/")
+			publish := func(s string) {
+				if err := link.Publish(t.Context(), adaptertest.Event(s)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			publish("0")
+			two.AwaitRecords(t, 1)
+			server.do(t, commands.refuse...)
+			const messages = 20
+			for i := range messages - 1 {
+				publish(fmt.Sprint(i + 1))
+			}
+			eventually(t, "readiness says why", func() bool {
+				err := adapters[0].(adapter.Status).Ready()
+				return err != nil && strings.Contains(strings.ToLower(err.Error()), kind)
+			})
+			if s := adapters[0].(adapter.Counted).Stats(); s.PublishErrors[kind] == 0 || s.PublishQueue == 0 {
+				t.Errorf("publish errors %v, %d messages wait", s.PublishErrors, s.PublishQueue)
+			}
+			if text := log.String(); !strings.Contains(text, "kind="+kind) {
+				t.Errorf("the log does not name %s: %s", kind, text)
+			}
+			lapse := time.Now().Add(4 * time.Second)
+			eventually(t, "the lapse of those who say nothing", func() bool { return time.Now().After(lapse) })
+			if n := len(adapters[1].(adapter.Member).Members()); n != 1 {
+				t.Errorf("the other node knows %d nodes, want the one that cannot write", n)
+			}
+			server.do(t, commands.take...)
+			for i, rec := range two.AwaitRecords(t, messages) {
+				if text(rec) != fmt.Sprint(i) {
+					t.Errorf("recorded %s as number %d", text(rec), i)
+				}
+			}
+		})
+	}
+}

@@ -124,7 +124,7 @@ var (
 // Broadcasts, and what joins, leaves and disconnects sockets, are entries of a stream, which every node reads from
 // the entry that it read last: what comes while a node is away from Redis is not lost, as long as the stream keeps it
 // (MaxLen); when it does not, that is counted (adapter.Stats.Gaps), traced and logged. Requests and their answers
-// travel over Pub/Sub. While Redis is away, entries wait in the publish queue until it is back.
+// travel over Pub/Sub. While Redis is away, is full or is a replica, entries wait in the publish queue, and Ready says why.
 //
 // rdb must be a *redis.Client (of redis.NewClient or redis.NewFailoverClient) or a *redis.ClusterClient. The adapter takes
 // over its options and connects by itself; rdb stays with the caller. Invalid options and another type of client are
