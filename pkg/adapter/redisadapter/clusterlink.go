@@ -32,7 +32,7 @@ type clusterCarrier interface {
 	encode(channel string, kind channelKind, c *clusterMessage) (outgoing, error)
 	// enqueue is that of publisher.
 	enqueue(ctx context.Context, o outgoing) error
-	// subscribers returns how many subscribers each channel has.
+	// subscribers is a subscriberCount.
 	subscribers(ctx context.Context, channels []string) (map[string]int64, error)
 	// hearsAnswers reports whether answers would be heard.
 	hearsAnswers() bool

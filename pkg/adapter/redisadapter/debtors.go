@@ -12,7 +12,8 @@ import (
 	"example.com/chorus/pkg/adapter"
 )
 
-// subscriberCount returns how many subscribers each channel has.
+// subscriberCount returns how many subscribers each channel has. With an error there are counts nevertheless if some
+// servers of a cluster answered.
 type subscriberCount func(ctx context.Context, channels []string) (map[string]int64, error)
 
 // audience are the channels by whose subscribers the nodes of one namespace are known.
@@ -121,16 +122,21 @@ func (l *line) count(ctx context.Context, a audience) (present, error) {
 	counts, err := a.count(ctx, channels)
 	if err != nil {
 		l.counts.publishError(errorKind(err), 1)
-		return present{}, fmt.Errorf("count subscribers: %w", err)
+		if len(counts) == 0 || ctx.Err() != nil {
+			return present{}, fmt.Errorf("count subscribers: %w", err)
+		}
 	}
 	p := present{unnamed: int(counts[a.request])}
 	if counts[a.private(l.uid)] > 0 {
 		p.unnamed--
 	}
 	for _, n := range alive {
-		if counts[a.private(n.ID)] > 0 {
-			p.named = append(p.named, n)
+		counted := counts[a.private(n.ID)] > 0
+		if counted {
 			p.unnamed--
+		}
+		if counted || err != nil { // one may listen at a server that did not answer
+			p.named = append(p.named, n)
 		}
 	}
 	for _, n := range lapsed { // Redis has not noticed yet

@@ -90,7 +90,12 @@ func join(t *testing.T, addr string, o redisadapter.Options, ids ...string) *pee
 		o.Watchdog = 2 * time.Second
 	}
 	o.Logger = quiet(o.Logger)
-	p := &peer{answering: newAnswering(ids...), adapter: redisadapter.NewPubSub(client(t, addr), &o)}
+	return joinAdapter(t, redisadapter.NewPubSub(client(t, addr), &o), ids...)
+}
+
+func joinAdapter(t *testing.T, a adapter.Adapter, ids ...string) *peer {
+	t.Helper()
+	p := &peer{answering: newAnswering(ids...), adapter: a}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()

@@ -53,7 +53,7 @@ type shardWire interface {
 	reconsider(i interest)
 	dismiss(l listener)
 	isConfirmed(i interest) bool
-	// subscribers returns how many subscribers each channel has.
+	// subscribers is a subscriberCount.
 	subscribers(ctx context.Context, channels []string) (map[string]int64, error)
 }
 
