@@ -79,3 +79,6 @@ func TestAnswersDoNotWait(t *testing.T) {
 
 // freeze lets the server live and do nothing, until it is killed.
 func (s *redisServer) freeze() { _ = s.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// thaw ends freeze.
+func (s *redisServer) thaw() { _ = s.cmd.Process.Signal(syscall.SIGCONT) }

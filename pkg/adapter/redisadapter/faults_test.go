@@ -270,6 +270,38 @@ func TestCloseWithoutRedis(t *testing.T) {
 	}
 }
 
+// TestCloseTwice closes while another Close waits for Redis to take what is queued: none of it is given up.
+func TestCloseTwice(t *testing.T) {
+	const messages = 5
+	server := startRedis(t)
+	a := redisadapter.NewPubSub(client(t, server.addr), &redisadapter.Options{Logger: quiet(nil), Watchdog: patience})
+	link, err := a.Join(t.Context(), "/", adaptertest.NewLocal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	adaptertest.AwaitReady(t, a)
+	server.freeze()
+	for range messages {
+		if err := link.Publish(t.Context(), adaptertest.Event("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var closing sync.WaitGroup
+	for range 2 {
+		closing.Go(func() {
+			if err := a.Close(t.Context()); err != nil {
+				t.Errorf("Close: %v", err)
+			}
+		})
+	}
+	time.Sleep(100 * time.Millisecond) // nothing tells that both wait
+	server.thaw()
+	closing.Wait()
+	if s := a.(adapter.Counted).Stats(); s.Published["broadcast"] != messages {
+		t.Errorf("%d messages are published, want %d: %v", s.Published["broadcast"], messages, s.PublishErrors)
+	}
+}
+
 // TestPublishWaitsForContext fills the queue while Redis takes its time: Publish waits, but not longer than its
 // context.
 func TestPublishWaitsForContext(t *testing.T) {

@@ -194,7 +194,7 @@ func (l *line) Close(ctx context.Context) error {
 	for _, link := range l.links {
 		links = append(links, link)
 	}
-	started := l.started && !l.closed
+	started := l.started
 	l.closed = true
 	l.mu.Unlock()
 	if l.invalid != nil {
