@@ -23,8 +23,8 @@ export function* records(output) {
 }
 
 export class Node {
-  /** Starts `chorus serve` and waits until it is ready. */
-  static async serve(id, { redis, args = [], ...options } = {}) {
+  /** Starts `chorus serve` and waits until it is ready, or else just listens. */
+  static async serve(id, { redis, args = [], ready = true, ...options } = {}) {
     const node = new Node(id, programPath(), [
       "serve", "--addr", "127.0.0.1:0", "--internal-addr", "127.0.0.1:0", "--node.id", id, "--node.route-tag", id,
       "--log.format", "json", ...(redis ? ["--redis.url", redis.url] : []), ...args,
@@ -32,7 +32,7 @@ export class Node {
     const listening = await node.#listening();
     node.url = `http://${[listening.addr].flat()[0]}`;
     node.internal = `http://${[listening.internal_addr].flat()[0]}`;
-    await node.program.until("readiness", () => node.ready());
+    if (ready) await node.program.until("readiness", () => node.ready());
     return node;
   }
 

@@ -46,11 +46,11 @@ export class Redis {
   }
 
   /** The client of the test itself, connected anew with each start of the server. It ends with the tests of the file at the latest. */
-  async client() {
+  async client(options = {}) {
     if (this.#client?.isReady) return this.#client;
     if (this.#client?.isOpen) this.#client.destroy();
     open.delete(this.#client);
-    this.#client = createClient({ url: this.url, socket: { reconnectStrategy: false }, RESP: 2 }).on("error", () => {});
+    this.#client = createClient({ url: this.url, socket: { reconnectStrategy: false }, RESP: 2, ...options }).on("error", () => {});
     await this.#client.connect();
     open.add(this.#client);
     return this.#client;
