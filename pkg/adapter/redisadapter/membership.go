@@ -208,7 +208,7 @@ func (m *membership) update(a announcement) {
 	if a.Type == announceBye {
 		if m.members.Goodbye(a.Node.ID) {
 			m.left(a.Node.ID, true)
-			m.log.Info("redisadapter: node left", slog.String("node", a.Node.String()))
+			m.log.Info("redisadapter: node left", slog.String("peer", a.Node.String()))
 			m.tell()
 		}
 		return
@@ -216,10 +216,10 @@ func (m *membership) update(a announcement) {
 	known := m.members.Has(a.Node.ID)
 	if m.members.Heard(a.Node) {
 		if !known {
-			m.log.Info("redisadapter: node joined", slog.String("node", a.Node.String()))
+			m.log.Info("redisadapter: node joined", slog.String("peer", a.Node.String()))
 			if a.Node.Tag != "" && a.Node.Tag == m.node.Tag {
 				m.log.Error("redisadapter: another node has the same tag, so sessions cannot be told apart",
-					slog.String("node", a.Node.String()), slog.String("tag", a.Node.Tag))
+					slog.String("peer", a.Node.String()), slog.String("tag", a.Node.Tag))
 			}
 		}
 		m.tell()
@@ -241,7 +241,7 @@ func (m *membership) expire(number uint64) {
 	}
 	lost := m.members.Expire()
 	for _, n := range lost {
-		m.log.Warn("redisadapter: node lost", slog.String("node", n.String()), slog.Duration("silent_for", m.lapse))
+		m.log.Warn("redisadapter: node lost", slog.String("peer", n.String()), slog.Duration("silent_for", m.lapse))
 		m.left(n.ID, false)
 	}
 	if len(lost) > 0 {
@@ -268,7 +268,7 @@ func (m *membership) stranger(a announcement) {
 	}
 	m.counts.strangers.Add(1)
 	m.log.Error("redisadapter: a node on the same Redis is configured differently, so neither hears the other",
-		slog.String("node", a.Node.String()), slog.String("theirs", a.signature.String()), slog.String("ours", m.signature.String()))
+		slog.String("peer", a.Node.String()), slog.String("theirs", a.signature.String()), slog.String("ours", m.signature.String()))
 	if a.Type == announceHello { // it shall be as loud
 		m.announce(memberChannel(a.Node.ID), announceAlive, 0)
 	}

@@ -1,6 +1,7 @@
 package redisadapter
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -149,6 +150,32 @@ func TestMembership(t *testing.T) {
 }
 
 // TestAnnouncement pins the form, which nodes of different versions share.
+// The logger of a program may carry the program's own name as "node": others must not stand under the same key.
+func TestMembershipLog(t *testing.T) {
+	var log bytes.Buffer
+	o, _ := (&Options{Logger: slog.New(slog.NewJSONHandler(&log, nil)).With("node", "one")}).withDefaults()
+	m := newMembership(adapter.Node{ID: "one"}, signature{Mode: "pubsub"}, &o, newCounters(), func(string, []byte) {})
+	say := func(kind, mode string) {
+		payload, err := json.Marshal(announcement{Type: kind, Node: adapter.Node{ID: "2", Name: "two"}, signature: signature{Mode: mode}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.hear(heard{kind: kindMembership, payload: string(payload)})
+	}
+	say(announceAlive, "pubsub")
+	say(announceBye, "pubsub")
+	say(announceAlive, "streams")
+	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+	if len(lines) != 3 {
+		t.Fatalf("%d lines of log, want 3:\n%s", len(lines), &log)
+	}
+	for _, line := range lines {
+		if strings.Count(line, `"node":"one"`) != 1 || strings.Count(line, `"node"`) != 1 || !strings.Contains(line, `"peer":"two"`) {
+			t.Errorf("log %s, want the node one and the peer two", line)
+		}
+	}
+}
+
 func TestAnnouncement(t *testing.T) {
 	want := announcement{
 		Type: announceAlive, Number: 7, signature: signature{Mode: "streams", Prefix: "p", Streams: 2},
