@@ -42,35 +42,40 @@ const some = ["broadcast: a room except another", "order", "acknowledgements", "
 
 const adapters = { classic: ["--adapter", "classic"], sharded: ["--adapter", "sharded"], streams: ["--adapter", "streams", "--streams", "3"] };
 
-for (const [adapter, args] of Object.entries(adapters)) {
-  describe(`a cluster of three masters, ${adapter}`, { concurrency: 1 }, () => {
-    let world;
-    // npm's redis publishes on another master each time, so that what one Node server says is heard in any order.
-    const without = (feature, from) => adapter === "classic" && from === "Node" && feature === "order";
-    before(async () => { world = await cast(await RedisCluster.start(), ["--cluster", ...args]); });
-    fromEach(() => world, representative, without);
+describe("topologies", { concurrency: 2 }, () => {
+  for (const [adapter, args] of Object.entries(adapters)) {
+    describe(`a cluster of three masters, ${adapter}`, { concurrency: 1 }, () => masters(adapter, args));
+  }
+  describe("Sentinels, classic", { concurrency: 1 }, sentinels);
+});
 
-    test("servers of ours are known by name, and everyone is counted", async () => {
-      assert.deepEqual(await askAll(world.all[3], "nodes"), [null, ["n1", "n2", ""]]);
-      assert.deepEqual(await askAll(world.all[6], "count", {}), [null, 9]);
-    });
+function masters(adapter, args) {
+  let world;
+  // npm's redis publishes on another master each time, so that what one Node server says is heard in any order.
+  const without = (feature, from) => adapter === "classic" && from === "Node" && feature === "order";
+  before(async () => { world = await cast(await RedisCluster.start(), ["--cluster", ...args]); });
+  fromEach(() => world, representative, without);
 
-    test("a master is added and takes the slots of another over", async () => {
-      await fence(world);
-      world.ends.length = 0;
-      const { redis, all } = world;
-      await redis.move(await redis.masterOf("socket.io#/#"), await redis.grow());
-      // npm's redis 5.12 loses sharded channels that move: such a server must be started again.
-      await heardFromEach(world, "moved", adapter === "sharded" ? all.slice(3) : all);
-      assert.deepEqual(world.ends, [], "nobody was disconnected");
-      if (adapter === "sharded") await enter(world, 0);
-      await allAnswer(world);
-    });
-    describe("with four masters", { concurrency: 1 }, () => fromEach(() => world, some, without));
+  test("servers of ours are known by name, and everyone is counted", async () => {
+    assert.deepEqual(await askAll(world.all[3], "nodes"), [null, ["n1", "n2", ""]]);
+    assert.deepEqual(await askAll(world.all[6], "count", {}), [null, 9]);
   });
+
+  test("a master is added and takes the slots of another over", async () => {
+    await fence(world);
+    world.ends.length = 0;
+    const { redis, all } = world;
+    await redis.move(await redis.masterOf("socket.io#/#"), await redis.grow());
+    // npm's redis 5.12 loses sharded channels that move: such a server must be started again.
+    await heardFromEach(world, "moved", adapter === "sharded" ? all.slice(3) : all);
+    assert.deepEqual(world.ends, [], "nobody was disconnected");
+    if (adapter === "sharded") await enter(world, 0);
+    await allAnswer(world);
+  });
+  describe("with four masters", { concurrency: 1 }, () => fromEach(() => world, some, without));
 }
 
-describe("Sentinels, classic", { concurrency: 1 }, () => {
+function sentinels() {
   let world;
   before(async () => { world = await cast(await Sentinels.start(), ["--adapter", "classic"]); });
   describe("before", { concurrency: 1 }, () => fromEach(() => world, some));
@@ -83,4 +88,4 @@ describe("Sentinels, classic", { concurrency: 1 }, () => {
   });
   describe("after", { concurrency: 1 }, () => fromEach(() => world, some));
   test("no client was disconnected", () => assert.deepEqual(world.ends, []));
-});
+}

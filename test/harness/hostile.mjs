@@ -24,7 +24,7 @@ const genuine = [
   Buffer.from(JSON.stringify({ type: "alive", node: { uid }, mode: "none", prefix: "" })),
 ];
 
-const wrong = [null, true, -1, 1.5, 2 ** 53, "", "x", [], [[]], {}, { a: [] }, { length: 3 }, ["x", 5]];
+const wrong = [null, true, -1.5, "", "x", [], {}, { length: 3 }, [["x"], 5]];
 
 /** Values of which one part after the other has another type. */
 function* mistaken() {
