@@ -174,6 +174,9 @@ func (c *config) validate() error {
 	if err := c.Redis.validate(); err != nil {
 		return err
 	}
+	if err := c.validateSubscription(); err != nil {
+		return err
+	}
 	for _, origin := range c.CORS.Origins {
 		if origin != "*" && !validOrigin.MatchString(origin) {
 			return fmt.Errorf("--cors.origins: %q is not an origin such as https://example.com or https://*.example.com, nor *", origin)
@@ -217,6 +220,7 @@ func (c *config) validateNumbers() error {
 		{"connect-timeout", c.ConnectTimeout, time.Millisecond},
 		{"write-timeout", c.WriteTimeout, time.Millisecond},
 		{"redis.watchdog", c.Redis.Watchdog, 2 * time.Second},
+		{"redis.requests-timeout", c.Redis.RequestsTimeout, time.Millisecond},
 		{"drain.timeout", c.Drain.Timeout, time.Millisecond},
 		{"recovery.window", c.Recovery.Window, time.Millisecond},
 	} {

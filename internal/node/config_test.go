@@ -196,6 +196,8 @@ func TestBadUsage(t *testing.T) {
 		{"streams without URL", []string{"--adapter=redis-streams"}, nil, []string{"--adapter", "redis-streams", "--redis.url"}},
 		{"sharded without URL", []string{"--adapter=redis-sharded"}, nil, []string{"--adapter", "redis-sharded", "--redis.url"}},
 		{"recovery with sharded", []string{"--adapter=redis-sharded", "--redis.url=redis://h", "--recovery.enabled"}, nil, []string{"--recovery.enabled", "redis-streams"}},
+		{"subscription of another adapter", []string{"--redis.url=redis://h", "--redis.subscription=dynamic"}, nil, []string{"--redis.subscription", "dynamic", `"pattern"`}},
+		{"request timeout", []string{"--redis.requests-timeout=0s"}, nil, []string{"--redis.requests-timeout", "1ms"}},
 		{"subscription", []string{"--redis.subscription=none"}, nil, []string{"--redis.subscription", `"none"`, `"dynamic-private"`}},
 		{"stream name", []string{"--redis.stream.name="}, nil, []string{"--redis.stream.name"}},
 		{"stream count", []string{"--redis.stream.count=0"}, nil, []string{"--redis.stream.count", "0"}},

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,16 +28,17 @@ const (
 )
 
 type redisConfig struct {
-	URL          string         `default:"" placeholder:"URL" help:"Redis that connects the nodes: redis://[[user]:password@]host[:port][/db], rediss:// for TLS, unix:// for a socket. Sentinels: redis://host:port?addr=host:port&master_name=NAME. Redis Cluster: redis://host:port?addr=host:port."`
-	Mode         string         `default:"" enum:",standalone,sentinel,cluster" placeholder:"standalone|sentinel|cluster" help:"Kind of deployment. Empty: sentinel if the URL has a master_name, cluster if it has more than one address, else standalone."`
-	Username     string         `default:"" help:"User of Redis, if the URL has none."`
-	Password     string         `default:"" placeholder:"SECRET" help:"Password of Redis, if the URL has none. Better as a variable or a file than as a flag."`
-	PasswordFile string         `default:"" placeholder:"FILE" help:"File that holds the password."`
-	TLS          redisTLSConfig `embed:"" prefix:"tls."`
-	Prefix       string         `default:"socket.io" help:"Prefix of the channels, as in Node's adapter."`
-	Subscription string         `default:"dynamic" enum:"static,dynamic,dynamic-private" placeholder:"static|dynamic|dynamic-private" help:"Rooms that have a channel of their own with redis-sharded: none, all but those of single sockets, or all. The same on all nodes; subscriptionMode of Node's adapter."`
-	Stream       streamConfig   `embed:"" prefix:"stream."`
-	Watchdog     time.Duration  `default:"3s" help:"A connection that does not answer for this long is made anew; at least 2s."`
+	URL             string         `default:"" placeholder:"URL" help:"Redis that connects the nodes: redis://[[user]:password@]host[:port][/db], rediss:// for TLS, unix:// for a socket. Sentinels: redis://host:port?addr=host:port&master_name=NAME. Redis Cluster: redis://host:port?addr=host:port."`
+	Mode            string         `default:"" enum:",standalone,sentinel,cluster" placeholder:"standalone|sentinel|cluster" help:"Kind of deployment. Empty: sentinel if the URL has a master_name, cluster if it has more than one address, else standalone."`
+	Username        string         `default:"" help:"User of Redis, if the URL has none."`
+	Password        string         `default:"" placeholder:"SECRET" help:"Password of Redis, if the URL has none. Better as a variable or a file than as a flag."`
+	PasswordFile    string         `default:"" placeholder:"FILE" help:"File that holds the password."`
+	TLS             redisTLSConfig `embed:"" prefix:"tls."`
+	Prefix          string         `default:"socket.io" help:"Prefix of the channels, as in Node's adapter."`
+	Subscription    string         `default:"" enum:",rooms,pattern,static,dynamic,dynamic-private" placeholder:"rooms|pattern|static|dynamic|dynamic-private" help:"How rooms are heard. With redis: rooms, only those that have members here, or pattern, all of them as in Node's adapter. With redis-sharded, the same on all nodes, subscriptionMode of Node's adapter: rooms with a channel of their own are none (static), all but those of single sockets (dynamic) or all (dynamic-private). Empty: rooms, or dynamic."`
+	RequestsTimeout time.Duration  `default:"5s" help:"How long other nodes may take to answer a request; requestsTimeout of Node's adapter."`
+	Stream          streamConfig   `embed:"" prefix:"stream."`
+	Watchdog        time.Duration  `default:"3s" help:"A connection that does not answer for this long is made anew; at least 2s."`
 
 	PublishQueue int    `default:"8192" help:"Messages that may wait to be published; then emitting waits, or fails while Redis is away."`
 	PublishBatch int    `default:"256" help:"Messages that are sent to Redis together at most."`
@@ -81,6 +83,8 @@ func (c *config) redisAdapter(rdb redis.UniversalClient, self adapter.Node, log 
 		Watchdog:     c.Redis.Watchdog,
 		Node:         self,
 		Logger:       log,
+
+		RequestTimeout: c.Redis.RequestsTimeout,
 	}
 	switch c.adapterName() {
 	case adapterStreams:
@@ -89,10 +93,28 @@ func (c *config) redisAdapter(rdb redis.UniversalClient, self adapter.Node, log 
 		return redisadapter.NewStreams(rdb, o)
 	case adapterSharded:
 		return redisadapter.NewSharded(rdb, &redisadapter.ShardedOptions{
-			Options: common, SubscriptionMode: redisadapter.SubscriptionMode(c.Redis.Subscription),
+			Options: common, SubscriptionMode: redisadapter.SubscriptionMode(c.Redis.Subscription), // empty: its default
 		})
 	}
+	if c.Redis.Subscription == "pattern" {
+		common.Subscription = redisadapter.SubscribePattern
+	}
 	return redisadapter.NewPubSub(rdb, &common)
+}
+
+// subscriptions are the values of --redis.subscription that each adapter knows.
+var subscriptions = map[string][]string{
+	adapterRedis:   {"rooms", "pattern"},
+	adapterSharded: {"static", "dynamic", "dynamic-private"},
+}
+
+// validateSubscription refuses what the adapter would ignore.
+func (c *config) validateSubscription() error {
+	name := c.adapterName()
+	if s := c.Redis.Subscription; s != "" && !slices.Contains(subscriptions[name], s) {
+		return fmt.Errorf("--redis.subscription: %s is not for --adapter=%s, which has %q", s, name, subscriptions[name])
+	}
+	return nil
 }
 
 // streams returns the options of streams alone.
