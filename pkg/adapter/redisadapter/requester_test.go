@@ -497,7 +497,7 @@ func TestStrangers(t *testing.T) {
 	eventually(t, "hearing more", func() bool {
 		return one.stats().Received[adapter.ReceivedKey{Kind: "membership", Result: "no_match"}] > heard+5
 	})
-	if n := strings.Count(log.String(), "configured differently"); n != 1 || !strings.Contains(log.String(), "node=two") {
+	if n := strings.Count(log.String(), "configured differently"); n != 1 || !strings.Contains(log.String(), "peer=two") {
 		t.Errorf("log %q names the stranger %d times, want once", log.String(), n)
 	}
 	if n := len(one.adapter.(adapter.Member).Members()); n != 0 || one.stats().Strangers != 1 {
