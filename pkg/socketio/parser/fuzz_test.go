@@ -43,6 +43,7 @@ func FuzzDefault(f *testing.F) {
 	f.Add([]byte(`52-["b",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]`), []byte{1}, []byte{}, byte(0b0110))
 	f.Add([]byte(`61-/a,7[{"num":0 ,"_placeholder": true}]`), []byte("x"), []byte(`2["a",{"_placeholder":true,"num":0}]`), byte(0b0010))
 	f.Add([]byte(`0/admin,{"token":1}`), []byte(`1/admin,`), []byte(`4"no"`), byte(0))
+	f.Add([]byte(`61-`), []byte("nothing refers to it"), []byte(`0`), byte(0b0010))
 	f.Fuzz(func(t *testing.T, a, b, c []byte, binary byte) {
 		d := parser.Default().NewDecoder()
 		defer d.Close()
