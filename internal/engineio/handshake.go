@@ -29,6 +29,7 @@ func (e *Engine) connect(r *http.Request, q *query, id string) *Session {
 		protocol: q.protocol,
 		base64:   q.base64,
 		stripe:   e.stripe(),
+		opened:   e.now(),
 		handshake: &Handshake{
 			Header:     r.Header,
 			Host:       r.Host,
@@ -50,7 +51,6 @@ func (e *Engine) connect(r *http.Request, q *query, id string) *Session {
 		return nil
 	}
 	e.totals.opened(q.index())
-	s.opened = e.now()
 	defer s.failUnattached()
 	s.attach(e.options.Connect(s))
 	return s
