@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/http"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,29 +35,37 @@ type Engine struct {
 	live sync.WaitGroup // sessions, and goroutines that work for them
 
 	mu       sync.Mutex
-	sessions map[string]*Session        // nil under an id that is reserved
-	most     int                        // how many sessions there were since the table was made
-	conns    map[*netloop.Conn]struct{} // of WebSockets and candidates, until their readers end
-	closing  bool                       // nothing may be added to live
+	sessions map[string]*Session // nil under an id that is reserved
+	most     int                 // how many sessions there were since the table was made
+	closing  bool                // nothing may be added to live
 }
 
 var _ http.Handler = (*Engine)(nil)
 
 // New makes an engine. Close must be called to end its goroutines.
-func New(o Options) *Engine {
+func New(o Options) (*Engine, error) {
 	o.setDefaults()
+	loop, err := netloop.New(netloop.Options{WriteTimeout: o.WriteTimeout, Linger: linger, Mode: o.NetLoop})
+	if err != nil {
+		return nil, fmt.Errorf("engineio: %w", err)
+	}
 	e := &Engine{
 		options:  o,
-		loop:     netloop.New(netloop.Options{WriteTimeout: o.WriteTimeout, Linger: linger}),
+		loop:     loop,
 		start:    time.Now(),
 		stripes:  make([]stripe, runtime.GOMAXPROCS(0)),
 		sessions: make(map[string]*Session),
-		conns:    make(map[*netloop.Conn]struct{}),
+	}
+	for i := range e.stripes {
+		e.stripes[i].wheel.init(e)
 	}
 	e.upgrader.init(e)
 	e.totals.init()
-	return e
+	return e, nil
 }
+
+// NetLoop returns how plain TCP connections are served, see netloop.Loop.Form.
+func (e *Engine) NetLoop() string { return e.loop.Form() }
 
 // ServeHTTP answers handshakes, polls, posts and upgrades.
 func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -117,7 +124,7 @@ func (e *Engine) Close(ctx context.Context, reason Reason) error {
 		for _, s := range open {
 			s.abandon()
 		}
-		e.hangUp()
+		e.loop.HangUp()
 		<-gone
 	}
 	e.loop.Close()
@@ -125,7 +132,7 @@ func (e *Engine) Close(ctx context.Context, reason Reason) error {
 }
 
 // now is the time on the engine's clock, never 0.
-func (e *Engine) now() time.Duration { return time.Since(e.start) + 1 }
+func (e *Engine) now() time.Duration { return time.Since(e.start) + firstMoment }
 
 func (e *Engine) stripe() *stripe {
 	return &e.stripes[int(e.next.Add(1))%len(e.stripes)]
@@ -197,34 +204,18 @@ func (e *Engine) run(f func()) bool {
 	return true
 }
 
-// serve starts the goroutine that owns a connection and closes it at the end, or closes it now because the
-// engine is closing.
-func (e *Engine) serve(c *netloop.Conn, read func()) bool {
+// serve begins to read a WebSocket, or closes it because the engine is closing. Close waits until it has ended.
+func (e *Engine) serve(ws *socket) bool {
 	e.mu.Lock()
 	closing := e.closing
 	if !closing {
-		e.conns[c] = struct{}{}
-		e.live.Go(func() {
-			read()
-			_ = c.Close()
-			e.mu.Lock()
-			delete(e.conns, c)
-			e.mu.Unlock()
-		})
+		e.live.Add(1)
 	}
 	e.mu.Unlock()
 	if closing {
-		_ = c.Close()
+		ws.conn.Close()
+		return false
 	}
-	return !closing
-}
-
-// hangUp closes every connection at once.
-func (e *Engine) hangUp() {
-	e.mu.Lock()
-	conns := slices.Collect(maps.Keys(e.conns))
-	e.mu.Unlock()
-	for _, c := range conns {
-		_ = c.Close()
-	}
+	ws.conn.Read()
+	return true
 }

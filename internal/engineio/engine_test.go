@@ -75,6 +75,7 @@ func newEngine(t *testing.T, change func(*Options)) *engine {
 		WebSocket:      true,
 		AllowUpgrades:  true,
 		Outbox:         outbox.Limits{Bytes: 1 << 20, Frames: 4096},
+		NetLoop:        netLoop,
 		CheckOrigin:    func(*http.Request) bool { return true },
 		Connect: func(s *Session) Handler {
 			c := &client{session: s, closed: make(chan closedAs, 2), came: make(chan struct{}, 10_000)}
@@ -88,7 +89,10 @@ func newEngine(t *testing.T, change func(*Options)) *engine {
 	if change != nil {
 		change(&o)
 	}
-	e.Engine = New(o)
+	var err error
+	if e.Engine, err = New(o); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()

@@ -1,5 +1,5 @@
 // Package engineio terminates Engine.IO, protocols 4 and 3: handshake, sessions, heartbeat, long polling, WebSocket
-// and the upgrade from one to the other. gorilla/websocket appears only here.
+// and the upgrade from one to the other. gorilla/websocket answers the handshakes of WebSockets here; wsread has the rest of it.
 package engineio
 
 import (
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"example.com/chorus/internal/frame"
+	"example.com/chorus/internal/netloop"
 	"example.com/chorus/internal/outbox"
 )
 
@@ -31,6 +32,7 @@ type Options struct {
 	Admit          func(*http.Request) error // asked for each handshake; an error is answered 503 with Retry-After: 1 (see ErrDraining)
 	Connect        func(*Session) Handler    // a session opened; called before the client hears of it
 	Trace          Trace
+	NetLoop        netloop.Mode // how connections are served
 
 	AllowEIO3 bool // protocol 3, which clients of Socket.IO 2 speak
 

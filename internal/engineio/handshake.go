@@ -24,21 +24,13 @@ type Handshake struct {
 // can know of it. It returns nil when the engine is closing.
 func (e *Engine) connect(r *http.Request, q *query, id string) *Session {
 	s := &Session{
-		engine:   e,
-		id:       id,
-		protocol: q.protocol,
-		base64:   q.base64,
-		stripe:   e.stripe(),
-		opened:   e.now(),
-		handshake: &Handshake{
-			Header:     r.Header,
-			Host:       r.Host,
-			URL:        r.RequestURI,
-			Query:      q.all,
-			RemoteAddr: r.RemoteAddr,
-			Secure:     r.TLS != nil,
-			Time:       time.Now(),
-		},
+		engine:    e,
+		id:        id,
+		protocol:  q.protocol,
+		base64:    q.base64,
+		stripe:    e.stripe(),
+		opened:    e.now(),
+		handshake: pack(r, q.all),
 	}
 	s.index.Store(uint32(q.index()))
 	s.outbox.Init(&e.options.Outbox, &s.stripe.drops)
@@ -121,7 +113,7 @@ func (e *Engine) openWebSocket(w http.ResponseWriter, r *http.Request, q *query)
 	started := false
 	defer func() {
 		if !started { // nobody else closes it, also after a panic
-			_ = ws.conn.Close()
+			ws.conn.Close()
 		}
 	}()
 	s := e.connect(r, q, id)

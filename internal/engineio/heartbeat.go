@@ -11,15 +11,15 @@ var (
 	pongFrame = frame.Packet("3")
 )
 
-// beat holds the moments at which something becomes due, on the engine's clock; 0 is never. One timer serves
-// them all. It is guarded by Session.mu.
+// beat holds the moments at which something becomes due, on the engine's clock; 0 is never. A wheel looks at them
+// when the first of them is. It is guarded by Session.mu.
 type beat struct {
-	timer     *time.Timer
 	pingAt    time.Duration // the next ping
 	pongBy    time.Duration // the answer to the last ping; in protocol 3 the client's next ping
 	resumeBy  time.Duration // the handler reads again; the pong's deadline does not run meanwhile
 	endBy     time.Duration // the transport of a closing session is gone
-	refreshed bool          // the pong's deadline was moved once since the ping
+	started   bool
+	refreshed bool // the pong's deadline was moved once since the ping
 }
 
 // patience is how long a pong may take, or in protocol 3 the client's next ping.
@@ -38,14 +38,14 @@ func (s *Session) startBeatLocked() {
 	} else {
 		s.beat.pingAt = s.engine.now() + s.engine.options.PingInterval
 	}
-	s.beat.timer = time.AfterFunc(s.engine.options.PingInterval, s.tick)
+	s.beat.started = true
 	s.armLocked()
 }
 
-// armLocked sets the timer to the next moment that is due.
+// armLocked tells the wheel which moment is the next.
 func (s *Session) armLocked() {
 	b := &s.beat
-	if b.timer == nil {
+	if !b.started {
 		return
 	}
 	var next time.Duration
@@ -65,10 +65,10 @@ func (s *Session) armLocked() {
 		soonest(b.endBy)
 	}
 	if next == 0 {
-		b.timer.Stop()
+		s.stripe.wheel.forget(s)
 		return
 	}
-	b.timer.Reset(next - s.engine.now())
+	s.stripe.wheel.visit(s, next)
 }
 
 // tick does what is due.

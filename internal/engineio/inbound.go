@@ -1,11 +1,13 @@
 package engineio
 
+import "example.com/chorus/internal/netloop"
+
 // typeMessage is the digit of packets that carry a message.
 const typeMessage = '4'
 
-// packet handles one packet of the current transport and says whether to read on. It is called by one
-// goroutine at a time: the one that handles a POST, or the reader of the WebSocket.
-func (s *Session) packet(binary bool, data []byte) bool {
+// packet handles one packet of the current transport and says how to read on. It is called by one goroutine at a
+// time: the one that handles a POST, or the one that reads the WebSocket.
+func (s *Session) packet(binary bool, data []byte) netloop.Verdict {
 	decode := decode4
 	if s.protocol == 3 {
 		decode = decode3
@@ -13,31 +15,37 @@ func (s *Session) packet(binary bool, data []byte) bool {
 	kind, binary, data, ok := decode(binary, data)
 	if !ok {
 		s.endByMistake(ParseError, errPacket)
-		return false
+		return netloop.Skip
 	}
 	switch kind {
 	case typeMessage:
-		return s.heard(false) && s.message(binary, data)
+		if !s.heard(false) {
+			return netloop.Skip
+		}
+		return s.message(binary, data)
 	case '2', '3': // a client of protocol 4 answers pings, one of protocol 3 sends them
 		if (kind == '2') != (s.protocol == 3) {
 			s.endByMistake(TransportError, errHeartbeat)
-			return false
+			return netloop.Skip
 		}
 		if !s.heard(true) {
-			return false
+			return netloop.Skip
 		}
 		if kind == '2' {
 			s.queuePong(pongFrame)
 		}
-		return true
+		return netloop.Continue
 	case '1':
 		if s.index.Load() == polling {
 			s.awaitPoll()
 			s.end(TransportClose, nil, discard, noopPacket)
-			return false
+			return netloop.Skip
 		}
 	}
-	return s.heard(false)
+	if !s.heard(false) {
+		return netloop.Skip
+	}
+	return netloop.Continue
 }
 
 // decode4 reads a packet of protocol 4. It changes data.
@@ -74,24 +82,41 @@ func decode3(binary bool, data []byte) (kind byte, _ bool, body []byte, ok bool)
 
 func isType(c byte) bool { return '0' <= c && c <= '6' }
 
-// message hands one message over and waits while the handler takes no more.
-func (s *Session) message(binary bool, data []byte) bool {
+// message hands one message over. When the handler takes no more, reading pauses until Resume or the end.
+func (s *Session) message(binary bool, data []byte) netloop.Verdict {
 	seen := s.resumes.Load()
 	if s.handler.Message(binary, data) {
-		return true
+		return netloop.Continue
 	}
 	s.mu.Lock()
-	if s.state != stateOpen || s.resumes.Load() != seen {
-		defer s.mu.Unlock()
-		return s.state == stateOpen
+	defer s.mu.Unlock()
+	switch {
+	case s.state != stateOpen:
+		return netloop.Skip
+	case s.resumes.Load() != seen:
+		return netloop.Continue
 	}
-	resumed := make(chan struct{})
-	s.resumed = resumed
+	s.paused = true
+	if s.index.Load() == polling {
+		s.resumed = make(chan struct{})
+	}
 	s.beat.resumeBy = s.engine.now() + s.engine.options.InboxTimeout
 	s.armLocked()
+	return netloop.Pause
+}
+
+// awaitResume waits until a POST that pauses may go on, if the session lives on.
+func (s *Session) awaitResume() netloop.Verdict {
+	s.mu.Lock()
+	resumed := s.resumed
 	s.mu.Unlock()
-	<-resumed
-	return s.isOpen()
+	if resumed != nil { // else that was earlier
+		<-resumed
+	}
+	if !s.isOpen() {
+		return netloop.Skip
+	}
+	return netloop.Continue
 }
 
 // Resume lets reading go on after Message returned false.
@@ -99,11 +124,23 @@ func (s *Session) Resume() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.resumes.Add(1)
-	if s.resumed == nil {
+	if !s.paused {
 		return
 	}
-	close(s.resumed)
-	s.resumed = nil
+	s.goOnLocked()
 	s.beat.resumeBy = 0
 	s.expectPongLocked()
+}
+
+// goOnLocked ends a pause of reading, if there is one.
+func (s *Session) goOnLocked() {
+	switch {
+	case !s.paused:
+	case s.resumed != nil:
+		close(s.resumed)
+		s.resumed = nil
+	default:
+		s.conn.Resume()
+	}
+	s.paused = false
 }

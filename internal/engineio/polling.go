@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"example.com/chorus/internal/frame"
+	"example.com/chorus/internal/netloop"
 )
 
 // Details of sessions that a request ended.
@@ -333,7 +334,11 @@ func (s *Session) handlePost(c *http.ResponseController, r *http.Request, p *pos
 			s.endByMistake(ParseError, err)
 			break
 		}
-		if !s.packet(packet.Binary, packet.Data) {
+		verdict := s.packet(packet.Binary, packet.Data)
+		if verdict == netloop.Pause {
+			verdict = s.awaitResume()
+		}
+		if verdict == netloop.Skip {
 			break
 		}
 	}

@@ -49,7 +49,7 @@ type Session struct {
 	id        string
 	protocol  int
 	base64    bool // polling clients that take no binary messages
-	handshake *Handshake
+	handshake packed
 	handler   Handler
 	opened    time.Duration
 	outbox    outbox.Outbox
@@ -59,16 +59,19 @@ type Session struct {
 
 	mu        sync.Mutex
 	state     state
-	attached  bool          // handler may be told of the end
-	ended     func()        // tells it, if the session ended before
-	conn      *netloop.Conn // of the WebSocket
-	poll      *poll         // the GET that waits
-	post      *post         // the POST that is read or handled
-	answering int           // GETs whose answer is being written
+	attached  bool         // handler may be told of the end
+	ended     func()       // tells it, if the session ended before
+	conn      netloop.Conn // of the WebSocket
+	poll      *poll        // the GET that waits
+	post      *post        // the POST that is read or handled
+	answering int          // GETs whose answer is being written
 	candidate *candidate
-	resumed   chan struct{} // closed when reading goes on
+	paused    bool          // reading waits for Resume
+	resumed   chan struct{} // closed when a POST that pauses goes on
 	polled    chan struct{} // closed when a GET waits
 	beat      beat
+
+	spoke spoke // guarded by the wheel
 }
 
 // ID returns the session id, which is a secret of the client.
@@ -80,8 +83,8 @@ func (s *Session) Transport() string { return transportNames[s.index.Load()] }
 // Protocol returns the revision of Engine.IO that the client speaks, 4 or 3.
 func (s *Session) Protocol() int { return s.protocol }
 
-// Handshake returns what the first request said.
-func (s *Session) Handshake() *Handshake { return s.handshake }
+// Handshake returns what the first request said, made anew for the caller.
+func (s *Session) Handshake() *Handshake { return s.handshake.unpack() }
 
 // Send queues a frame and never blocks. A volatile frame is dropped (ErrDropped) when the client is not ready
 // for it: no GET pending on polling, kernel buffer full on WebSocket. A frame that is not volatile and does not
@@ -162,10 +165,7 @@ func (s *Session) end(reason Reason, detail error, how ending, last *frame.Frame
 	if !s.attached {
 		s.ended, tell = tell, func() {}
 	}
-	if s.resumed != nil {
-		close(s.resumed)
-		s.resumed = nil
-	}
+	s.goOnLocked()
 	if s.post != nil && s.post.reading { // nobody waits for the rest
 		s.post.abort()
 	}
@@ -176,7 +176,7 @@ func (s *Session) end(reason Reason, detail error, how ending, last *frame.Frame
 	s.mu.Unlock()
 
 	if hangUp {
-		_ = conn.Close()
+		conn.Close()
 	}
 	if gone {
 		s.engine.remove(s)
@@ -263,20 +263,18 @@ func (s *Session) abandon() {
 	s.closedLocked()
 	s.mu.Unlock()
 	if conn != nil {
-		_ = conn.Close()
+		conn.Close()
 	}
 	s.engine.remove(s)
 }
 
 func (s *Session) closedLocked() {
 	s.state = stateClosed
-	s.dropCandidateLocked("closed")
+	s.dropCandidateLocked("closed", plainClose)
 	if s.poll != nil {
 		s.poll.Wake() // finds out
 	}
-	if s.beat.timer != nil {
-		s.beat.timer.Stop()
-	}
+	s.stripe.wheel.forget(s)
 }
 
 func (s *Session) isOpen() bool {

@@ -11,6 +11,7 @@ import (
 // Stats are totals since the start and the state now. Index 0 is polling, 1 is websocket.
 type Stats struct {
 	Open                    [2]int64
+	Connections             [2]int64          // of WebSockets and candidates: served the portable way, and on the fast path
 	Opened                  [2]uint64         // sessions by their first transport
 	Upgrades                map[string]uint64 // by result: ok, timeout, probe_failed, closed
 	Closed                  [2]map[Reason]uint64
@@ -24,8 +25,9 @@ type Stats struct {
 	QueueBytes, QueueFrames int64             // waiting in all outboxes
 }
 
-// stripe has the counters of a part of the sessions that many goroutines would else share.
+// stripe has what a part of the sessions share, so that not all of them do.
 type stripe struct {
+	wheel   wheel
 	drops   outbox.Drops
 	bytesIn [2]atomic.Uint64
 	_       [128]byte
@@ -101,6 +103,7 @@ func (e *Engine) Stats() Stats {
 	}
 
 	loop := e.loop.Stats()
+	st.Connections = [2]int64{loop.Portable, loop.Fast}
 	st.BytesOut = [2]uint64{t.bytesOut.Load(), loop.Bytes}
 	st.Deliveries = [2]uint64{t.deliveries.Load(), loop.Deliveries}
 	st.Flushes = [2]uint64{t.flushes.Load(), loop.Flushes}

@@ -557,6 +557,6 @@ func TestEngineClose(t *testing.T) {
 			t.Errorf("handshake = %q", got)
 		}
 		_ = stuck.Close()
-		w.engine.Engine = New(w.options) // for the end of the bubble
+		w.engine.Engine, _ = New(w.options) // for the end of the bubble
 	})
 }

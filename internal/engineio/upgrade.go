@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"example.com/chorus/internal/frame"
+	"example.com/chorus/internal/netloop"
 )
 
 // noopInterval is how often a waiting GET is ended while a client that was probed wants to leave polling.
@@ -12,8 +13,7 @@ const noopInterval = 100 * time.Millisecond
 
 var probeAnswer = frame.Packet("3probe")
 
-// candidate is a WebSocket that wants to take over a polling session. Until it does, its reader writes to it
-// directly. A session that closes keeps it: a client that was about to commit has paused its polling for good.
+// candidate is a WebSocket that wants to take over a polling session. Until it does, what it is told passes the outbox. A session that closes keeps it: a client that was about to commit has paused its polling for good.
 type candidate struct {
 	ws      *socket
 	timeout *time.Timer
@@ -43,65 +43,50 @@ func (s *Session) serveUpgrade(w http.ResponseWriter, r *http.Request, q *query)
 		return
 	}
 	c := &candidate{ws: ws}
+	ws.session, ws.candidate = s, c
 	s.mu.Lock()
 	accepted := s.state == stateOpen && s.candidate == nil && s.index.Load() == polling
 	if accepted {
 		s.candidate = c
-		c.timeout = time.AfterFunc(s.engine.options.UpgradeTimeout, func() { s.failCandidate(c, "timeout") })
+		c.timeout = time.AfterFunc(s.engine.options.UpgradeTimeout, func() { s.failCandidate(c, "timeout", plainClose) })
 	}
 	s.mu.Unlock()
-	if !s.engine.serve(ws.conn, func() {
-		if !accepted || !s.readCandidate(c) {
-			ws.sayGoodbye()
-			ws.skip()
-		}
-	}) {
-		s.failCandidate(c, "closed")
+	switch {
+	case !s.engine.serve(ws):
+		s.failCandidate(c, "closed", plainClose)
+	case !accepted:
+		ws.conn.Part(plainClose.WebSocket())
 	}
 }
 
-// readCandidate reads the candidate's probe and, once it is committed, the session's messages. It returns false
-// when the candidate is none any more.
-func (s *Session) readCandidate(c *candidate) bool {
-	for {
-		binary, data, err := c.ws.next()
-		switch {
-		case err != nil:
-			s.failCandidate(c, "closed")
-			return false
-		case !binary && string(data) == "2probe":
-			if !s.probe(c) {
-				return false
-			}
-		case !binary && string(data) == "5":
-			if !s.commit(c) {
-				return false
-			}
-			s.read(c.ws)
-			return true
-		default:
-			s.failCandidate(c, "probe_failed")
-			return false
-		}
+// candidateMessage handles what a candidate says: a probe, and the word that commits the upgrade.
+func (s *Session) candidateMessage(c *candidate, binary bool, data []byte) netloop.Verdict {
+	switch {
+	case !binary && string(data) == "2probe":
+		return s.probe(c)
+	case !binary && string(data) == "5":
+		return s.commit(c)
 	}
+	s.failCandidate(c, "probe_failed", plainClose)
+	return netloop.Skip
 }
 
 // probe answers a probe and begins to end waiting GETs, so that the client can leave polling.
-func (s *Session) probe(c *candidate) bool {
+func (s *Session) probe(c *candidate) netloop.Verdict {
 	s.mu.Lock()
 	if s.candidate != c {
 		s.mu.Unlock()
-		return false
+		return netloop.Skip
 	}
 	if c.noop == nil {
 		c.noop = time.AfterFunc(noopInterval, func() { s.endPoll(c) })
 	}
 	s.mu.Unlock()
 	if err := c.ws.conn.WriteNow(probeAnswer.WebSocket()); err != nil {
-		s.failCandidate(c, "closed")
-		return false
+		s.failCandidate(c, "closed", plainClose)
+		return netloop.Skip
 	}
-	return true
+	return netloop.Continue
 }
 
 // endPoll answers a waiting GET with a noop packet, again and again while c is a candidate.
@@ -123,9 +108,26 @@ const postGrace = 100 * time.Millisecond
 
 // commit makes the candidate the session's transport. What a POST brought is handled first, and what a GET took
 // is answered first, so that nothing is reordered. A POST whose body does not come is given up.
-func (s *Session) commit(c *candidate) bool {
+func (s *Session) commit(c *candidate) netloop.Verdict {
 	s.mu.Lock()
-	for s.candidate == c && (s.post != nil || s.answering > 0) {
+	if s.candidate == c && s.busyLocked() {
+		s.mu.Unlock()
+		s.engine.live.Go(func() { // which the candidate's connection keeps from ending
+			s.awaitRequests(c)
+			s.commitAndUnlock(c)
+			c.ws.conn.Resume()
+		})
+		return netloop.Pause
+	}
+	return s.commitAndUnlock(c)
+}
+
+func (s *Session) busyLocked() bool { return s.post != nil || s.answering > 0 }
+
+// awaitRequests returns, with s.mu locked, when no request is under way or c is no candidate any more.
+func (s *Session) awaitRequests(c *candidate) {
+	s.mu.Lock()
+	for s.candidate == c && s.busyLocked() {
 		wait := make(chan struct{})
 		c.wait = wait
 		p := s.post
@@ -135,9 +137,12 @@ func (s *Session) commit(c *candidate) bool {
 		grace.Stop()
 		s.mu.Lock()
 	}
+}
+
+func (s *Session) commitAndUnlock(c *candidate) netloop.Verdict {
 	if s.candidate != c {
 		s.mu.Unlock()
-		return false
+		return netloop.Skip
 	}
 	c.stopLocked()
 	s.candidate = nil
@@ -152,6 +157,7 @@ func (s *Session) commit(c *candidate) bool {
 		s.outbox.Refinish(closeFrame(0))
 		s.beat.endBy = s.engine.now() + s.engine.options.WriteTimeout + linger
 	}
+	c.ws.candidate = nil
 	s.takeConnLocked(c.ws)
 	s.expectPongLocked() // the ping may have been lost with the transport, but not its deadline
 	s.mu.Unlock()
@@ -162,12 +168,12 @@ func (s *Session) commit(c *candidate) bool {
 	if closing { // it was counted as a polling session that ended
 		s.engine.remove(s)
 		t.upgrade("closed")
-		return true
+		return netloop.Continue
 	}
 	t.open[polling].Add(-1)
 	t.open[webSocket].Add(1)
 	t.upgrade("ok")
-	return true
+	return netloop.Continue
 }
 
 // letCandidateGoOnLocked lets a commit that waits look again.
@@ -179,16 +185,16 @@ func (s *Session) letCandidateGoOnLocked() {
 }
 
 // failCandidate gives up a candidate; the session stays on polling and may be upgraded again.
-func (s *Session) failCandidate(c *candidate, result string) {
+func (s *Session) failCandidate(c *candidate, result string, last *frame.Frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.candidate == c {
-		s.dropCandidateLocked(result)
+		s.dropCandidateLocked(result, last)
 	}
 }
 
-// dropCandidateLocked leaves the candidate, if there is one, to its reader, which says goodbye.
-func (s *Session) dropCandidateLocked(result string) {
+// dropCandidateLocked gives up the candidate, if there is one.
+func (s *Session) dropCandidateLocked(result string, last *frame.Frame) {
 	c := s.candidate
 	if c == nil {
 		return
@@ -196,5 +202,5 @@ func (s *Session) dropCandidateLocked(result string) {
 	s.engine.totals.upgrade(result)
 	s.candidate = nil
 	c.stopLocked()
-	_ = c.ws.conn.SetReadDeadline(time.Now()) // a connection that is gone fails its reader too
+	c.ws.conn.Part(last.WebSocket())
 }

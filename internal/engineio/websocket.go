@@ -2,59 +2,39 @@ package engineio
 
 import (
 	"bufio"
-	"compress/flate"
-	"encoding/binary"
-	"errors"
-	"io"
 	"net"
 	"net/http"
 	"sync"
-	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
 
 	"example.com/chorus/internal/frame"
 	"example.com/chorus/internal/netloop"
+	"example.com/chorus/internal/wsread"
 )
 
-const (
-	readBuffer = 512      // of a connection, held for its whole life
-	keepBuffer = 64 << 10 // a larger message buffer does not go back into the pool
-	maxPongs   = 64       // that wait; further pings are not answered
-)
-
-// buffers hold messages while they are read and handled.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, readBuffer); return &b }}
-
-func freeBuffer(b *[]byte) {
-	if cap(*b) <= keepBuffer {
-		*b = (*b)[:0]
-		buffers.Put(b)
-	}
-}
+// maxPongs is how many may wait; further pings are not answered.
+const maxPongs = 64
 
 // closeFrame is a WebSocket close frame. Code 0 stands for none: so the reference server closes.
-func closeFrame(code uint16) *frame.Frame {
-	if code == 0 {
-		return plainClose
-	}
-	return frame.Raw(binary.BigEndian.AppendUint16([]byte{0x88, 2}, code))
-}
+func closeFrame(code uint16) *frame.Frame { return frame.Raw(wsread.CloseFrame(code)) }
 
-var plainClose = frame.Raw([]byte{0x88, 0})
+var plainClose = closeFrame(0)
 
 // upgrader turns requests into WebSockets.
 type upgrader struct {
 	gorilla   websocket.Upgrader
 	deflating websocket.Upgrader // for clients whose offer of compression is accepted
 	formats   formats
+	plain     wsread.Config
+	deflated  wsread.Config
 }
 
 func (u *upgrader) init(e *Engine) {
 	u.formats.init(e.options.PerMessageDeflate)
+	u.plain.Limit, u.deflated.Limit, u.deflated.Deflate = e.options.MaxPayload, e.options.MaxPayload, true
 	u.gorilla = websocket.Upgrader{
 		HandshakeTimeout: e.options.WriteTimeout,
-		ReadBufferSize:   readBuffer,
 		WriteBufferPool:  &sync.Pool{},
 		CheckOrigin:      func(*http.Request) bool { return true }, // verify asked
 		Error:            func(http.ResponseWriter, *http.Request, int, error) {},
@@ -70,36 +50,28 @@ func (e *Engine) upgrade(w http.ResponseWriter, r *http.Request, q *query) (*soc
 		header["Sec-Websocket-Protocol"] = offered[:1]
 	}
 	u := &e.upgrader
+	upgrader, config, asked := &u.gorilla, &u.plain, r
 	deflated := e.options.PerMessageDeflate != nil && offersDeflate(r.Header)
-	upgrader, asked := &u.gorilla, r
 	if deflated {
-		upgrader, asked = &u.deflating, offerDeflate(r)
+		upgrader, config, asked = &u.deflating, &u.deflated, offerDeflate(r)
 	}
-	h := &hijacker{ResponseWriter: w, loop: e.loop}
-	g, err := upgrader.Upgrade(h, asked, header)
-	if err != nil {
+	h := &hijacker{ResponseWriter: w}
+	if _, err := upgrader.Upgrade(h, asked, header); err != nil {
 		if h.conn != nil {
 			_ = h.conn.Close()
 			return nil, nil
 		}
 		return nil, errRequest.because("name", handshakeError, "error", err)
 	}
-	ws := &socket{conn: h.conn, gorilla: g, limit: e.options.MaxPayload, format: u.formats.of(q, deflated)}
-	ws.conn.Intercept(ws.intercept)
-	g.SetReadLimit(int64(ws.limit))
-	g.SetPingHandler(func(payload string) error {
-		ws.pong(append([]byte{0x8a, byte(len(payload))}, payload...))
-		return nil
-	})
-	ws.pong = func(b []byte) { _ = ws.conn.WriteNow(b) } // a failure shows when reading
+	ws := &socket{config: config, format: u.formats.of(q, deflated)}
+	ws.conn = e.loop.Adopt(h.conn, ws)
 	return ws, nil
 }
 
-// hijacker gives gorilla the loop's connection, so that nothing that it writes later passes the queue.
+// hijacker remembers the connection: gorilla's part ends with the answer.
 type hijacker struct {
 	http.ResponseWriter
-	loop *netloop.Loop
-	conn *netloop.Conn
+	conn net.Conn
 }
 
 func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -107,121 +79,103 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h.conn = h.loop.Wrap(c)
-	return h.conn, rw, nil
+	h.conn = c
+	return c, rw, nil
 }
 
-// socket reads messages from a WebSocket. It is used by its reader alone, but for conn.
+// socket is a WebSocket: a candidate of its session, or its transport.
 type socket struct {
-	conn      *netloop.Conn
-	gorilla   *websocket.Conn
-	limit     int           // bytes of a message, inflated
+	conn      netloop.Conn
+	config    *wsread.Config
 	format    *frame.Format // of what is written
-	pong      func(frame []byte)
-	buf       *[]byte
-	lastWords *frame.Frame // close frame that the last error asks for
+	stream    wsread.Stream
+	session   *Session
+	candidate *candidate      // nil: the transport; of the reading goroutine, and of a commit while that one pauses
+	verdict   netloop.Verdict // about the last message
 }
 
-// intercept takes what gorilla would write: only close frames, for an error that the next read returns.
-func (ws *socket) intercept(b []byte) {
-	ws.lastWords = frame.Raw(append([]byte(nil), b...))
+var (
+	_ netloop.Reader = (*socket)(nil)
+	_ wsread.Handler = (*socket)(nil)
+)
+
+// Receive implements netloop.Reader.
+func (ws *socket) Receive(b []byte) netloop.Verdict {
+	ws.verdict = netloop.Continue
+	if err := ws.stream.Feed(b, ws.config, ws); err != nil {
+		ws.failed(err)
+		return netloop.Skip
+	}
+	if ws.verdict == netloop.Skip {
+		ws.stream = wsread.Stream{}
+	}
+	return ws.verdict
 }
 
-// next returns the next message, which is valid until next is called again.
-func (ws *socket) next() (binary bool, data []byte, err error) {
-	ws.release()
-	kind, r, err := ws.gorilla.NextReader()
-	if err != nil {
-		return false, nil, ws.failed(err)
+// Message implements wsread.Handler.
+func (ws *socket) Message(binary bool, data []byte) bool {
+	s := ws.session
+	if c := ws.candidate; c != nil {
+		ws.verdict = s.candidateMessage(c, binary, data)
+	} else {
+		s.stripe.bytesIn[webSocket].Add(uint64(len(data)))
+		ws.verdict = s.packet(binary, data)
 	}
-	ws.buf = buffers.Get().(*[]byte)
-	// gorilla's limit counts what came, which may inflate to any size.
-	data, err = readAll(io.LimitReader(r, int64(ws.limit)+1), *ws.buf)
-	*ws.buf = data
-	if err == nil && len(data) > ws.limit {
-		err = websocket.ErrReadLimit
-	}
-	if err != nil {
-		ws.release()
-		return false, nil, ws.failed(err)
-	}
-	if kind == websocket.BinaryMessage {
-		return true, data, nil
-	}
-	if !utf8.Valid(data) {
-		ws.release()
-		ws.lastWords = closeFrame(websocket.CloseInvalidFramePayloadData)
-		return false, nil, errNotUTF8
-	}
-	return false, data, nil
+	return ws.verdict == netloop.Continue
 }
 
-func (ws *socket) failed(err error) error {
-	var corrupt flate.CorruptInputError
+// Pong implements wsread.Handler.
+func (ws *socket) Pong(b []byte) {
+	if ws.candidate != nil {
+		_ = ws.conn.WriteNow(b) // a failure shows when reading
+		return
+	}
+	ws.session.queuePong(frame.Raw(b))
+}
+
+// failed ends what the WebSocket was for, as the error deserves.
+func (ws *socket) failed(err *wsread.Error) {
+	s, last := ws.session, frame.Raw(err.LastWords)
 	switch {
-	case errors.Is(err, websocket.ErrReadLimit):
-		ws.lastWords = closeFrame(websocket.CloseMessageTooBig)
-	case errors.As(err, &corrupt), err == io.ErrUnexpectedEOF: // a connection that ends has errors of its own
-		ws.lastWords = closeFrame(websocket.CloseInvalidFramePayloadData)
-	}
-	return err
-}
-
-func (ws *socket) release() {
-	if ws.buf != nil {
-		freeBuffer(ws.buf)
-		ws.buf = nil
+	case ws.candidate != nil:
+		s.failCandidate(ws.candidate, "closed", last)
+	case err.Farewell: // the peer wants to hear no more than the answer to its close frame
+		s.end(TransportClose, err, discard, last)
+	default:
+		s.end(TransportError, err, flush, last)
 	}
 }
 
-// hungUp says whether err is the peer's farewell, or silence, and not a mistake.
-func (ws *socket) hungUp(err error) bool {
-	var closed *websocket.CloseError
-	return ws.lastWords == nil || errors.As(err, &closed)
+// WriteFailed implements netloop.Reader.
+func (ws *socket) WriteFailed(err error) {
+	ws.session.end(TransportError, err, abort, nil)
+	ws.conn.Close()
 }
 
-// sayGoodbye closes a connection that was never started.
-func (ws *socket) sayGoodbye() {
-	words := ws.lastWords
-	if words == nil {
-		words = plainClose
+// Ended implements netloop.Reader.
+func (ws *socket) Ended(err error) {
+	s := ws.session
+	if c := ws.candidate; c != nil {
+		s.failCandidate(c, "closed", plainClose)
+	} else {
+		s.end(TransportClose, err, abort, nil)
+		s.mu.Lock()
+		s.closedLocked()
+		s.mu.Unlock()
 	}
-	_ = ws.conn.WriteNow(words.WebSocket()) // the peer is gone, or reads it
-	ws.conn.Finish()
-}
-
-// skip throws away what the peer sends until it hangs up or Conn.Finish's time is over.
-func (ws *socket) skip() {
-	ws.release()
-	_, _ = io.Copy(io.Discard, ws.conn.Conn)
-}
-
-// readAll appends what r has to b, growing it only as data arrives.
-func readAll(r io.Reader, b []byte) ([]byte, error) {
-	for {
-		if len(b) == cap(b) {
-			b = append(b, 0)[:len(b)]
-		}
-		n, err := r.Read(b[len(b):cap(b)])
-		b = b[:len(b)+n]
-		if err == io.EOF {
-			return b, nil
-		}
-		if err != nil {
-			return b, err
-		}
-	}
+	s.engine.live.Done()
 }
 
 // startWebSocket begins to write and to read a new session's WebSocket.
 func (s *Session) startWebSocket(ws *socket) {
+	ws.session = s
 	s.mu.Lock()
 	s.takeConnLocked(ws)
 	gone := s.state == stateClosed
 	s.mu.Unlock()
 	if gone {
-		_ = ws.conn.Close()
-	} else if !s.engine.serve(ws.conn, func() { s.read(ws) }) { // the engine is closing
+		ws.conn.Close()
+	} else if !s.engine.serve(ws) { // the engine is closing
 		s.end(ServerShutdown, nil, abort, nil)
 		s.abandon()
 	}
@@ -230,15 +184,8 @@ func (s *Session) startWebSocket(ws *socket) {
 // takeConnLocked makes a WebSocket the consumer of the outbox.
 func (s *Session) takeConnLocked(ws *socket) {
 	s.conn = ws.conn
-	ws.pong = s.pong
-	ws.conn.Start(&s.outbox, ws.format, func(err error) {
-		s.end(TransportError, err, abort, nil)
-		_ = ws.conn.Close()
-	})
+	ws.conn.Start(&s.outbox, ws.format)
 }
-
-// pong queues a WebSocket pong.
-func (s *Session) pong(b []byte) { s.queuePong(frame.Raw(b)) }
 
 // queuePong queues an answer to a ping. Few may wait, since a client that never reads could ask for any number.
 func (s *Session) queuePong(f *frame.Frame) {
@@ -247,41 +194,4 @@ func (s *Session) queuePong(f *frame.Frame) {
 		return
 	}
 	_ = s.outbox.Push(f.WithWritten(func() { s.pongs.Add(-1) }), outboxControl)
-}
-
-// read is the reader of a WebSocket: messages until it fails, then what is left until the peer hangs up.
-func (s *Session) read(ws *socket) {
-	defer func() {
-		s.mu.Lock()
-		s.closedLocked()
-		s.mu.Unlock()
-	}()
-	for {
-		binary, data, err := ws.next()
-		if err != nil {
-			if !s.readFailed(ws, err) {
-				return
-			}
-			break
-		}
-		s.stripe.bytesIn[webSocket].Add(uint64(len(data)))
-		if !s.packet(binary, data) {
-			break
-		}
-	}
-	ws.skip()
-}
-
-// readFailed ends the session as the error deserves, and says whether the peer may still read.
-func (s *Session) readFailed(ws *socket, err error) bool {
-	switch {
-	case ws.lastWords == nil: // the connection broke
-		s.end(TransportClose, err, abort, nil)
-		return false
-	case ws.hungUp(err): // the peer wants to hear no more than the answer to its close frame
-		s.end(TransportClose, err, discard, ws.lastWords)
-	default:
-		s.end(TransportError, err, flush, ws.lastWords)
-	}
-	return true
 }

@@ -103,7 +103,7 @@ func BenchmarkFanout(b *testing.B) {
 
 func benchmarkFanout(b *testing.B, oneByOne bool, burst int) {
 	const peers = 1000
-	l := newLoop(b, Options{WriteTimeout: time.Second, Linger: time.Second, OneByOne: oneByOne})
+	l := newLoop(b, Options{WriteTimeout: time.Second, Linger: time.Second, OneByOne: oneByOne, Mode: Fast})
 	s := newSink(b)
 	all := make([]*peer, peers)
 	for i := range all {

@@ -1,148 +1,150 @@
-// Package netloop writes what waits in the outboxes of many connections. Connections are spread over shards;
-// each shard has a list of the connections that have something to send and one goroutine that empties it with
-// writes that do not wait, many per system call where the kernel can do that. A connection that would block,
-// or that is no plain TCP connection, is served by a goroutine of its own until its backlog is out.
+// Package netloop reads and writes many connections with few goroutines. On the fast path, which plain TCP
+// connections on Linux take, connections are spread over shards, each of which has one goroutine that reads whatever
+// has arrived and one that writes what waits in outboxes, many connections per system call where the kernel can do
+// that. Other connections are portable: a goroutine reads each, and another one writes while there is something to
+// write.
 package netloop
 
 import (
+	"fmt"
+	"maps"
 	"net"
-	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+)
+
+// Mode chooses how connections are served.
+type Mode string
+
+// The modes. Auto, which the empty one stands for, is Fast for systems and connections that can be served so.
+const (
+	Auto     Mode = "auto"
+	Fast     Mode = "fast" // New fails if the system cannot; connections that are no plain TCP are portable all the same
+	Portable Mode = "portable"
 )
 
 // Options of a loop.
 type Options struct {
 	WriteTimeout time.Duration // how long a connection may take nothing before it has failed
 	Linger       time.Duration // how long a finished connection may take to hang up
-	OneByOne     bool          // never submit several writes with one system call
+	Mode         Mode
+	OneByOne     bool // never submit several writes with one system call
 }
 
-// Stats are totals since the start.
+// Stats are totals since the start, and the connections now.
 type Stats struct {
 	Bytes, Deliveries, Flushes uint64
+	Fast, Portable             int64 // connections
 }
 
-// Loop owns the shards. Close must be called to end its goroutines.
+// Loop serves connections. Close must be called to end its goroutines.
 type Loop struct {
-	options  Options
-	shards   []*shard
-	next     atomic.Uint32
-	stop     chan struct{}
-	flushers sync.WaitGroup
-	drainers sync.WaitGroup
+	options    Options
+	shards     *shards        // nil: every connection is portable
+	goroutines sync.WaitGroup // of portable connections
+	portable   totals
+	corks      atomic.Int32 // batches under way
+
+	mu    sync.Mutex
+	conns map[*portable]struct{} // that are read
 }
 
-// New starts a loop with a shard for each processor that Go uses.
-func New(o Options) *Loop {
-	l := &Loop{options: o, stop: make(chan struct{})}
-	for range runtime.GOMAXPROCS(0) {
-		s := &shard{loop: l, wake: make(chan struct{}, 1), arena: make([]byte, 0, arenaSize)}
-		if !o.OneByOne {
-			s.submit = newBatchSubmitter()
+// New makes a loop. A mode that the system does not have is an error.
+func New(o Options) (*Loop, error) {
+	l := &Loop{options: o, conns: make(map[*portable]struct{})}
+	switch o.Mode {
+	case "", Auto, Fast:
+		shards, err := newShards(l)
+		if err != nil && o.Mode == Fast {
+			return nil, fmt.Errorf("netloop: mode %s: %w", o.Mode, err)
 		}
-		if s.submit == nil {
-			s.submit = oneByOne{}
-		}
-		l.shards = append(l.shards, s)
-		l.flushers.Go(s.run)
+		l.shards = shards
+	case Portable:
+	default:
+		return nil, fmt.Errorf("netloop: mode %.32q: want %s, %s or %s", o.Mode, Auto, Fast, Portable)
 	}
-	return l
+	return l, nil
 }
 
-// Wrap makes a connection of the loop. Until Conn.Start it passes everything on.
-func (l *Loop) Wrap(c net.Conn) *Conn {
-	s := l.shards[int(l.next.Add(1))%len(l.shards)]
-	return &Conn{Conn: c, shard: s, fd: prepare(c)}
+// Form says how plain TCP connections are served: "epoll+io_submit", "epoll" or "portable".
+func (l *Loop) Form() string {
+	if l.shards == nil {
+		return string(Portable)
+	}
+	return l.shards.form()
+}
+
+// Adopt makes a connection one of the loop, which owns it from then on: c is not to be used any more. r gets what
+// arrives once Conn.Read was called.
+func (l *Loop) Adopt(c net.Conn, r Reader) Conn {
+	if l.shards != nil {
+		if fast := l.shards.adopt(c, r); fast != nil {
+			return fast
+		}
+	}
+	return newPortable(l, c, r)
+}
+
+// HangUp closes all connections at once.
+func (l *Loop) HangUp() {
+	l.mu.Lock()
+	all := slices.Collect(maps.Keys(l.conns))
+	l.mu.Unlock()
+	for _, c := range all {
+		c.Close()
+	}
+	if l.shards != nil {
+		l.shards.hangUp()
+	}
+}
+
+// Batch lets what f queues for many connections leave together. f must not block.
+func (l *Loop) Batch(f func()) {
+	l.corks.Add(1)
+	defer func() {
+		l.corks.Add(-1)
+		if l.shards != nil { // also while another batch is under way: there may always be one
+			l.shards.uncorked()
+		}
+	}()
+	f()
 }
 
 // Stats returns the loop's totals.
-func (l *Loop) Stats() (t Stats) {
-	for _, s := range l.shards {
-		t.Bytes += s.bytes.Load()
-		t.Deliveries += s.deliveries.Load()
-		t.Flushes += s.flushes.Load()
+func (l *Loop) Stats() (s Stats) {
+	l.mu.Lock()
+	s.Portable = int64(len(l.conns))
+	l.mu.Unlock()
+	l.portable.addTo(&s)
+	if l.shards != nil {
+		l.shards.stats(&s)
 	}
-	return t
+	return s
 }
 
-// Close ends the goroutines of the loop and waits for them. Every connection must be closed before.
+// Close ends the goroutines of the loop and waits for them. Every connection must have ended before.
 func (l *Loop) Close() {
-	close(l.stop)
-	l.flushers.Wait()
-	l.drainers.Wait()
-	for _, s := range l.shards {
-		s.submit.close()
+	l.goroutines.Wait()
+	if l.shards != nil {
+		l.shards.close()
 	}
 }
 
-// shard serves a part of the connections.
-type shard struct {
-	loop   *Loop
-	wake   chan struct{}
-	submit submitter
-
-	mu          sync.Mutex
-	first, last *Conn // list of connections with something to send
-
-	// fds keeps descriptors open during a submission, so that a number that the kernel reuses never gets the
-	// bytes of the connection that had it before. It is held over system calls that do not wait.
-	fds sync.Mutex
-
-	batch  []write // the rest belongs to run
-	frames frames
-	arena  []byte // joined frames of a batch
-
-	_                          [64]byte // the totals are written at every flush: not beside another shard's
+// totals count what leaves.
+type totals struct {
 	bytes, deliveries, flushes atomic.Uint64
-	_                          [64]byte
 }
 
-func (s *shard) run() {
-	for {
-		select {
-		case <-s.wake:
-			for c := s.dirty(); c != nil; c = s.dirty() {
-				s.flush(c)
-			}
-		case <-s.loop.stop:
-			return
-		}
-	}
+func (t *totals) count(bytes, deliveries, flushes int) {
+	t.bytes.Add(uint64(bytes))
+	t.deliveries.Add(uint64(deliveries))
+	t.flushes.Add(uint64(flushes))
 }
 
-// add puts a connection that is in no list at the end of the list.
-func (s *shard) add(c *Conn) {
-	s.mu.Lock()
-	wasEmpty := s.first == nil
-	if wasEmpty {
-		s.first = c
-	} else {
-		s.last.next = c
-	}
-	s.last = c
-	s.mu.Unlock()
-	if !wasEmpty {
-		return
-	}
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
-
-// dirty takes the whole list.
-func (s *shard) dirty() *Conn {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.first
-	s.first, s.last = nil, nil
-	return c
-}
-
-func (s *shard) count(bytes, deliveries, flushes int) {
-	s.bytes.Add(uint64(bytes))
-	s.deliveries.Add(uint64(deliveries))
-	s.flushes.Add(uint64(flushes))
+func (t *totals) addTo(s *Stats) {
+	s.Bytes += t.bytes.Load()
+	s.Deliveries += t.deliveries.Load()
+	s.Flushes += t.flushes.Load()
 }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -22,61 +23,106 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// forms runs a test with every way of submitting that this system has.
+// forms runs a test with every way of serving connections that this system has.
 func forms(t *testing.T, test func(t *testing.T, o Options)) {
-	for name, oneByOne := range map[string]bool{"batches": false, "one by one": true} {
+	for name, o := range map[string]Options{
+		"batches": {Mode: Fast}, "one by one": {Mode: Fast, OneByOne: true}, "portable": {Mode: Portable},
+	} {
 		t.Run(name, func(t *testing.T) {
-			if s := newBatchSubmitter(); !oneByOne && s == nil {
-				t.Skip("this system submits no batches")
-			} else if s != nil {
-				s.close()
+			o.WriteTimeout, o.Linger = 10*time.Second, 2*time.Second
+			l, err := New(o)
+			switch {
+			case err != nil && runtime.GOOS == "linux":
+				t.Fatal(err)
+			case err != nil:
+				t.Skip(err)
+			case o.Mode == Fast && l.Form() != map[bool]string{false: "epoll+io_submit", true: "epoll"}[o.OneByOne]:
+				t.Errorf("form %s", l.Form())
 			}
-			test(t, Options{WriteTimeout: 10 * time.Second, Linger: 2 * time.Second, OneByOne: oneByOne})
+			l.Close()
+			test(t, o)
 		})
 	}
 }
 
 // peer is one connection: the loop's side with its outbox, and the other end.
 type peer struct {
-	*Conn
+	Conn
 	outbox outbox.Outbox
 	drops  outbox.Drops
 	far    net.Conn
 	failed chan error
+	ended  chan error
+
+	receive func(b []byte) Verdict // nil: what comes is ignored
 }
+
+func (p *peer) Receive(b []byte) Verdict {
+	if p.receive == nil {
+		return Continue
+	}
+	return p.receive(b)
+}
+
+func (p *peer) WriteFailed(err error) { p.failed <- err }
+func (p *peer) Ended(err error)       { p.ended <- err }
 
 var limits = outbox.Limits{Bytes: 64 << 20, Frames: 1 << 20}
 
-func start(l *Loop, near, far net.Conn) *peer {
-	p := &peer{far: far, failed: make(chan error, 1)}
+func adopt(l *Loop, near, far net.Conn) *peer {
+	p := &peer{far: far, failed: make(chan error, 1), ended: make(chan error, 1)}
 	p.outbox.Init(&limits, &p.drops)
-	p.Conn = l.Wrap(near)
-	p.Start(&p.outbox, nil, func(err error) { p.failed <- err })
+	p.Conn = l.Adopt(near, p)
 	return p
 }
 
+func start(l *Loop, near, far net.Conn) *peer {
+	p := adopt(l, near, far)
+	p.Start(&p.outbox, nil)
+	p.Read()
+	return p
+}
+
+// end closes both ends and waits for the loop's.
+func (p *peer) end(t testing.TB) {
+	p.Close()
+	select {
+	case <-p.ended:
+	case <-time.After(10 * time.Second):
+		t.Error("Ended was not called within 10 s of Close")
+	}
+	_ = p.far.Close()
+}
+
 func connect(t testing.TB, l *Loop) *peer {
+	t.Helper()
+	near, far := pair(t)
+	p := start(l, near, far)
+	t.Cleanup(func() { p.end(t) })
+	return p
+}
+
+func pair(t testing.TB) (near, far net.Conn) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	far, err := net.Dial("tcp", listener.Addr().String())
-	if err != nil {
+	if far, err = net.Dial("tcp", listener.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
-	near, err := listener.Accept()
-	if err != nil {
+	if near, err = listener.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	p := start(l, near, far)
-	t.Cleanup(func() { _, _ = p.Close(), far.Close() })
-	return p
+	return near, far
 }
 
 func newLoop(t testing.TB, o Options) *Loop {
-	l := New(o)
+	l, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(l.Close) // after the connections' clean-ups
 	return l
 }
@@ -232,7 +278,10 @@ func TestFinishSendsAllThenHangsUp(t *testing.T) {
 // TestPipe runs on the fake clock: a connection without a descriptor is served by a goroutine.
 func TestPipe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := New(Options{WriteTimeout: time.Second, Linger: time.Second})
+		l, err := New(Options{WriteTimeout: time.Second, Linger: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
 		near, far := net.Pipe()
 		p := start(l, near, far)
 		written := false
@@ -250,8 +299,8 @@ func TestPipe(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		if _, err := p.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != time.Second {
-			t.Errorf("read = %v after %v, want the linger's end", err, time.Since(began))
+		if err := <-p.ended; err == nil || time.Since(began) != time.Second {
+			t.Errorf("ended = %v after %v, want the linger's end", err, time.Since(began))
 		}
 
 		near2, far2 := net.Pipe()
@@ -261,7 +310,9 @@ func TestPipe(t *testing.T) {
 		if err := <-p2.failed; !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != time.Second {
 			t.Errorf("failed = %v after %v", err, time.Since(began))
 		}
-		_, _, _, _ = p.Close(), far.Close(), p2.Close(), far2.Close()
+		p2.Close()
+		<-p2.ended
+		_, _ = far.Close(), far2.Close()
 		l.Close()
 	})
 }
@@ -315,34 +366,11 @@ func TestChurn(t *testing.T) {
 					if i%2 == 0 {
 						_ = far.Close()
 					}
-					_, _ = p.Close(), far.Close()
+					p.end(t)
 					pushing.Wait()
 				}
 			})
 		}
 		workers.Wait()
 	})
-}
-
-func TestInterceptedWrites(t *testing.T) {
-	l := newLoop(t, Options{WriteTimeout: time.Second, Linger: time.Second})
-	p := connect(t, l)
-	if _, err := p.Write([]byte("a")); err != nil {
-		t.Fatal(err)
-	}
-	var got []byte
-	p.Intercept(func(b []byte) { got = append(got, b...) })
-	_, _ = p.Write([]byte("b"))
-	_ = p.SetDeadline(time.Unix(1, 0))
-	_ = p.SetWriteDeadline(time.Unix(1, 0))
-	if err := p.WriteNow([]byte("c")); err != nil {
-		t.Fatal(err)
-	}
-	b := make([]byte, 2)
-	if _, err := io.ReadFull(p.far, b); err != nil || string(b) != "ac" || string(got) != "b" {
-		t.Errorf("peer got %q (%v), the function %q", b, err, got)
-	}
-	if _, err := p.Read(b); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("Read = %v, want the deadline that was set", err)
-	}
 }

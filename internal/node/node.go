@@ -92,7 +92,7 @@ func startNode(c *config, who identity, at addresses, failed failures, log *slog
 		log.Warn("the Socket.IO client is missing: pages cannot load socket.io.js",
 			"remedy", "build with make, or name a folder such as node_modules/socket.io-client/dist with --client.dir")
 	}
-	log.Info("listening", "addr", n.public.addrs(), "internal_addr", n.internal.addrs(), "path", c.Path,
+	log.Info("listening", "addr", n.public.addrs(), "internal_addr", n.internal.addrs(), "path", c.Path, "netloop", n.server.NetLoop(),
 		"adapter", c.adapterName(), "route_tag", n.tag)
 	return n, nil
 }
@@ -134,6 +134,7 @@ func (n *node) serverOptions() *socketio.Options {
 		QueueBytes:             int(c.Queue.Bytes),
 		QueueMessages:          c.Queue.Messages,
 		MaxHandshakesPerSecond: c.Limits.HandshakesPerSecond,
+		NetLoop:                socketio.NetLoop(c.NetLoop),
 		Logger:                 n.log,
 		AllowEIO3:              c.AllowEIO3,
 		HTTPCompression:        socketio.HTTPCompression{Disabled: !c.Compression.HTTP, Threshold: int(c.Compression.Threshold)},

@@ -332,7 +332,15 @@ func (c *connection) joinedNamespace() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.joined = true
-	c.timer.Stop()
+	c.stopTimerLocked()
+}
+
+// stopTimerLocked gives the timer up for good: it holds as much memory as the rest of an idle connection.
+func (c *connection) stopTimerLocked() {
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
 }
 
 func (c *connection) remove(s *Socket) {
@@ -375,7 +383,7 @@ func (c *connection) Closed(reason engineio.Reason, detail error) {
 		why = ForcedServerClose
 	}
 	sockets := slices.Clone(c.sockets)
-	c.timer.Stop()
+	c.stopTimerLocked()
 	c.mu.Unlock()
 	if c.decoder != nil {
 		c.decoder.close()

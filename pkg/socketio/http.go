@@ -12,6 +12,7 @@ import (
 
 	"example.com/chorus/internal/engineio"
 	"example.com/chorus/internal/frame"
+	"example.com/chorus/internal/netloop"
 )
 
 // CORS are the headers for pages of other origins, on every answer, the client bundle and refusals among them. Origins
@@ -128,6 +129,7 @@ func sameOrigin(r *http.Request) bool {
 // engineHooks passes on the options that are the engine's alone.
 func (o *Options) engineHooks(e *engineio.Options) {
 	e.AllowEIO3 = o.AllowEIO3
+	e.NetLoop = netloop.Mode(o.NetLoop)
 	e.AllowRequest = o.AllowRequest
 	e.InitialHeaders, e.Headers = o.InitialHeaders, o.Headers
 	e.GenerateID = o.GenerateID

@@ -29,6 +29,16 @@ const (
 	DropVolatile
 )
 
+// NetLoop is how connections are read and written.
+type NetLoop string
+
+// The values of Options.NetLoop.
+const (
+	NetLoopAuto     NetLoop = "auto"
+	NetLoopFast     NetLoop = "fast"
+	NetLoopPortable NetLoop = "portable"
+)
+
 // Options of a Server. nil and the zero value work; a field left zero has the default that its comment ends with.
 // Names and defaults are those of the Node server where it has the option. A function that panics is logged and
 // counted; if it was to decide about a request, that is refused. Middlewares are ordinary handlers of net/http.
@@ -117,6 +127,11 @@ type Options struct {
 	HTTPCompression HTTPCompression
 	// PerMessageDeflate compresses WebSocket messages. Default none.
 	PerMessageDeflate *PerMessageDeflate
+	// NetLoop chooses how connections are read and written. NetLoopFast serves plain TCP connections on Linux with a few
+	// goroutines for all of them; others, such as those of a server with TLS, are always served as with NetLoopPortable, by
+	// a goroutine each. Server.NetLoop tells what came of it. Default NetLoopAuto: fast where the system can, which
+	// NetLoopFast insists on.
+	NetLoop NetLoop
 	// Logger gets what has no other way to be told. Default slog.Default().
 	Logger *slog.Logger
 	// Trace is told of single happenings. Default none.

@@ -100,7 +100,9 @@ func NewServer(o *Options) (*Server, error) {
 	}
 	s.options.engineHooks(&engine)
 	s.guardHooks(&engine)
-	s.engine = engineio.New(engine)
+	if s.engine, err = engineio.New(engine); err != nil {
+		return nil, fmt.Errorf("socketio: Options.NetLoop: %w", err)
+	}
 	s.handler = s.options.wrap(http.HandlerFunc(s.serve))
 	if s.Namespace, _, err = s.newNamespace("/", nil); err != nil {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -116,6 +118,10 @@ func (s *Server) Path() string { return s.options.Path }
 
 // RouteTag returns Options.RouteTag, by which balancers and other nodes know the sessions of this one.
 func (s *Server) RouteTag() string { return s.options.RouteTag }
+
+// NetLoop tells how plain TCP connections are served: "epoll+io_submit" and "epoll" are the forms of NetLoopFast with
+// many writes per system call and with one, "portable" is that of NetLoopPortable.
+func (s *Server) NetLoop() string { return s.engine.NetLoop() }
 
 // Adapter returns Options.Adapter, the line to the other nodes.
 func (s *Server) Adapter() adapter.Adapter { return s.options.Adapter }

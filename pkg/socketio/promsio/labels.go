@@ -12,6 +12,7 @@ const other = "other"
 
 // The closed lists of label values.
 var (
+	netloops          = []string{"fast", "portable"}
 	transports        = []string{"polling", "websocket"}
 	origins           = []string{"local", "remote"}
 	closeReasons      = []string{"client", "server", "ping_timeout", "transport_error", "parse_error", "slow_consumer", "drain", "limit"}

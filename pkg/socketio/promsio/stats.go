@@ -20,6 +20,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	connections       = describe("connections", "Open connections by their present transport.", "transport")
+	netloopConns      = describe("netloop_connections", "WebSocket connections by how they are read and written: fast (a few goroutines for all) or portable (one each).", "form")
 	connectionsOpened = describe("connections_opened_total", "Connections by their first transport.", "transport")
 	connectionsClosed = describe("connections_closed_total", "Closed connections by their last transport and what ended them.", "transport", "reason")
 	handshakesDone    = describe("handshakes_total", "Answered handshakes.", "transport", "result")
@@ -105,6 +106,9 @@ func collectStats(ch chan<- prometheus.Metric, stats socketio.Stats) {
 	s := sink(ch)
 	for _, t := range stats.Transports {
 		s.transport(t)
+	}
+	for _, form := range netloops {
+		s.gauge(netloopConns, float64(stats.NetLoop[form]), form)
 	}
 	for result, n := range fold(upgrades, stats.Upgrades, func(key string) string { return bounded(upgrades, key) }) {
 		s.counter(transportUpgrades, n, "polling", "websocket", result)

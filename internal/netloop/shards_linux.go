@@ -1,0 +1,322 @@
+//go:build amd64 || arm64
+
+package netloop
+
+import (
+	"fmt"
+	"net"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// shards are the fast path, one for each processor that Go uses.
+type shards struct {
+	all      []*shard
+	next     atomic.Uint32
+	stop     chan struct{}
+	flushers sync.WaitGroup
+	batches  bool // several writes per system call
+}
+
+func newShards(l *Loop) (*shards, error) {
+	all := &shards{stop: make(chan struct{})}
+	for range runtime.GOMAXPROCS(0) {
+		p, err := newPoller()
+		if err != nil {
+			all.close()
+			return nil, err
+		}
+		s := &shard{loop: l, poller: p, stop: all.stop, wake: make(chan struct{}, 1), arena: make([]byte, 0, arenaSize)}
+		if !l.options.OneByOne {
+			s.submit = newBatchSubmitter()
+		}
+		if all.batches = s.submit != nil; !all.batches {
+			s.submit = oneByOne{}
+		}
+		all.all = append(all.all, s)
+		all.flushers.Go(s.run)
+	}
+	return all, nil
+}
+
+func (all *shards) form() string {
+	if all.batches {
+		return "epoll+io_submit"
+	}
+	return "epoll"
+}
+
+// adopt returns nil for a connection that is not plain TCP, or whose descriptor cannot be had.
+func (all *shards) adopt(c net.Conn, r Reader) Conn {
+	fd := take(c)
+	if fd < 0 {
+		return nil
+	}
+	s := all.all[int(all.next.Add(1))%len(all.all)]
+	return &fast{shard: s, reader: r, fd: fd, slot: noSlot}
+}
+
+// take copies the descriptor of a plain TCP connection and closes the net.Conn: it would cost more than a kilobyte,
+// and data would wake Go's poller too.
+func take(c net.Conn) int {
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		return -1
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return -1
+	}
+	fd := -1
+	err = raw.Control(func(of uintptr) {
+		n, _, e := syscall.Syscall(syscall.SYS_FCNTL, of, syscall.F_DUPFD_CLOEXEC, 0)
+		if e == 0 {
+			fd = int(n)
+		}
+	})
+	if err != nil || fd < 0 {
+		return -1
+	}
+	limitKernelBuffer(fd)
+	_ = c.Close() // of its descriptor; the connection lives on in ours
+	return fd
+}
+
+const (
+	notSentLowat = 25        // TCP_NOTSENT_LOWAT
+	maxNotSent   = 128 << 10 // bytes in the kernel that were not sent yet
+)
+
+// limitKernelBuffer bounds what a peer that does not read pins in the kernel: without it several megabytes
+// for each connection, out of reach of the outbox's limits.
+func limitKernelBuffer(fd int) {
+	// An old kernel does not know the option, and works without it.
+	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, notSentLowat, maxNotSent)
+}
+
+func (all *shards) hangUp() {
+	for _, s := range all.all {
+		s.mu.Lock()
+		open := slices.Clone(s.slots)
+		s.mu.Unlock()
+		for _, c := range open {
+			if c != nil {
+				c.Close()
+			}
+		}
+	}
+}
+
+func (all *shards) uncorked() {
+	for _, s := range all.all {
+		s.mu.Lock()
+		waits := s.first != nil
+		s.mu.Unlock()
+		if waits {
+			s.signal()
+		}
+	}
+}
+
+func (all *shards) stats(t *Stats) {
+	for _, s := range all.all {
+		s.totals.addTo(t)
+		s.mu.Lock()
+		t.Fast += int64(len(s.slots) - len(s.free))
+		s.mu.Unlock()
+	}
+}
+
+func (all *shards) close() {
+	close(all.stop)
+	for _, s := range all.all {
+		s.stopReading()
+	}
+	all.flushers.Wait()
+	for _, s := range all.all {
+		s.submit.close()
+		s.poller.close()
+	}
+}
+
+// shard serves a part of the connections.
+type shard struct {
+	loop   *Loop
+	poller *poller
+	stop   chan struct{}
+	wake   chan struct{}
+	submit submitter
+
+	mu          sync.Mutex
+	first, last *fast   // list of connections with something to send
+	asking      []*fast // connections that want something of the reading goroutine
+	slots       []*fast // by what the poller knows them by
+	free        []int32
+	reading     sync.WaitGroup
+	started     bool // the reading goroutine
+	stopping    bool
+
+	// fds keeps descriptors open during a submission, so that a number that the kernel reuses never gets the
+	// bytes of the connection that had it before. It is held over system calls that do not wait.
+	fds sync.Mutex
+
+	batch  []write // the rest belongs to run
+	frames frames
+	arena  []byte // joined frames of a batch
+
+	_      [64]byte // the totals are written at every flush: not beside another shard's
+	totals totals
+	_      [64]byte
+}
+
+// run is the goroutine that writes.
+func (s *shard) run() {
+	for {
+		select {
+		case <-s.wake:
+			for c := s.dirty(); c != nil; c = s.dirty() {
+				s.flush(c)
+			}
+		case <-s.stop:
+			return
+		}
+	}
+}
+
+// add puts a connection that is in no list at the end of the list.
+func (s *shard) add(c *fast) {
+	s.mu.Lock()
+	wasEmpty := s.first == nil
+	if wasEmpty {
+		s.first = c
+	} else {
+		s.last.next = c
+	}
+	s.last = c
+	s.mu.Unlock()
+	if wasEmpty && s.loop.corks.Load() == 0 {
+		s.signal()
+	}
+}
+
+func (s *shard) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// dirty takes the whole list.
+func (s *shard) dirty() *fast {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.first
+	s.first, s.last = nil, nil
+	return c
+}
+
+// enter gives a connection its slot, and starts the reading goroutine with the first one: where there are no plain
+// TCP connections, as in tests on a fake clock, none waits in a system call. It returns false for a connection that was
+// closed before.
+func (s *shard) enter(c *fast) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.entered {
+		return false
+	}
+	c.entered, c.listening = true, true
+	if n := len(s.free); n > 0 {
+		c.slot = s.free[n-1]
+		s.free = s.free[:n-1]
+		s.slots[c.slot] = c
+	} else {
+		c.slot = int32(len(s.slots))
+		s.slots = append(s.slots, c)
+	}
+	if c.wishes != 0 {
+		s.asking = append(s.asking, c)
+		s.poller.wake()
+	}
+	if !s.started {
+		s.started = true
+		s.reading.Go(s.read)
+	}
+	return true
+}
+
+func (s *shard) exit(c *fast) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.slots[c.slot] = nil
+	s.free = append(s.free, c.slot)
+	c.slot = noSlot
+}
+
+// ask brings a connection to the attention of the reading goroutine.
+func (s *shard) ask(c *fast, what wish) {
+	s.mu.Lock()
+	first := c.entered && len(s.asking) == 0
+	if c.entered && c.wishes == 0 {
+		s.asking = append(s.asking, c)
+	}
+	c.wishes |= what
+	s.mu.Unlock()
+	if first {
+		s.poller.wake()
+	}
+}
+
+func (s *shard) stopReading() {
+	s.mu.Lock()
+	s.stopping = true
+	s.mu.Unlock()
+	s.poller.wake()
+	s.reading.Wait()
+}
+
+// poller is an epoll set with a descriptor that wakes who waits for it.
+type poller struct{ epoll, event int }
+
+func newPoller() (*poller, error) {
+	epoll, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll_create1: %w", err)
+	}
+	event, _, e := syscall.Syscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
+	if e != 0 {
+		_ = syscall.Close(epoll)
+		return nil, fmt.Errorf("eventfd2: %w", e)
+	}
+	p := &poller{epoll: epoll, event: int(event)}
+	if err := p.control(syscall.EPOLL_CTL_ADD, p.event, noSlot, syscall.EPOLLIN); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// control changes what is reported of a descriptor, with the slot by which the reading goroutine knows it.
+func (p *poller) control(op, fd int, slot int32, events uint32) error {
+	if err := syscall.EpollCtl(p.epoll, op, fd, &syscall.EpollEvent{Events: events, Fd: slot}); err != nil {
+		return fmt.Errorf("epoll_ctl: %w", err)
+	}
+	return nil
+}
+
+var one = []byte{1, 0, 0, 0, 0, 0, 0, 0}
+
+func (p *poller) wake() { _, _ = syscall.Write(p.event, one) } // full means that it is awake
+
+// calm takes back all calls of wake.
+func (p *poller) calm() {
+	var count [8]byte
+	_, _ = syscall.Read(p.event, count[:])
+}
+
+func (p *poller) close() {
+	_ = syscall.Close(p.event)
+	_ = syscall.Close(p.epoll)
+}
