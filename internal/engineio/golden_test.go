@@ -122,7 +122,7 @@ func TestGoldenPayloads(t *testing.T) {
 			t.Run(file+"/"+v.Name, func(t *testing.T) {
 				packets, _ := allDecoded(t, v.Packets)
 				body, octets := v.body(t)
-				s := &Session{protocol: protocol}
+				s := &Session{protocol: uint8(protocol)}
 				checkPayload(t, s, frames(t, v.Packets), packets, body, octets)
 				if protocol == 3 {
 					s.base64 = true
@@ -136,7 +136,7 @@ func TestGoldenPayloads(t *testing.T) {
 		for _, v := range append(f.Bodies, f.BinaryBodies...) {
 			body, octets := goldenPayload{Body: v.Body, Octets: v.Octets}.body(t)
 			want, ok := allDecoded(t, v.Packets)
-			s := &Session{protocol: protocol}
+			s := &Session{protocol: uint8(protocol)}
 			if got, gotOK := decodeAll(s.packets(bytes.Clone(body), octets), decoderOf(protocol)); gotOK != ok || !reflect.DeepEqual(got, want) {
 				t.Errorf("%s: body %q is decoded to %+v, %t, want %+v, %t", file, body, got, gotOK, want, ok)
 			}
@@ -158,7 +158,7 @@ func checkPayload(t *testing.T, s *Session, frames []*frame.Frame, packets []dec
 	if _, err := p.writeTo(&b); err != nil || !bytes.Equal(b.Bytes(), body) || (p.contentType == octetStream) != octets {
 		t.Errorf("encoded %q as %s (%v), want %q", b.Bytes(), p.contentType, err, body)
 	}
-	if got, ok := decodeAll(s.packets(bytes.Clone(body), octets), decoderOf(s.protocol)); !ok || !reflect.DeepEqual(got, packets) {
+	if got, ok := decodeAll(s.packets(bytes.Clone(body), octets), decoderOf(s.Protocol())); !ok || !reflect.DeepEqual(got, packets) {
 		t.Errorf("%q is decoded to %+v, want %+v", body, got, packets)
 	}
 }

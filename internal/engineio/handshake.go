@@ -26,7 +26,7 @@ func (e *Engine) connect(r *http.Request, q *query, id string) *Session {
 	s := &Session{
 		engine:    e,
 		id:        id,
-		protocol:  q.protocol,
+		protocol:  uint8(q.protocol),
 		base64:    q.base64,
 		stripe:    e.stripe(),
 		opened:    e.now(),

@@ -47,7 +47,7 @@ type Session struct {
 	engine    *Engine
 	stripe    *stripe
 	id        string
-	protocol  int
+	protocol  uint8
 	base64    bool // polling clients that take no binary messages
 	handshake packed
 	handler   Handler
@@ -81,7 +81,7 @@ func (s *Session) ID() string { return s.id }
 func (s *Session) Transport() string { return transportNames[s.index.Load()] }
 
 // Protocol returns the revision of Engine.IO that the client speaks, 4 or 3.
-func (s *Session) Protocol() int { return s.protocol }
+func (s *Session) Protocol() int { return int(s.protocol) }
 
 // Handshake returns what the first request said, made anew for the caller.
 func (s *Session) Handshake() *Handshake { return s.handshake.unpack() }

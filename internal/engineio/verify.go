@@ -83,8 +83,8 @@ func (e *Engine) verifySession(q *query) (*Session, *refusal) {
 	if !q.upgrade && q.transport != s.Transport() || q.upgrade && (q.transport != "websocket" || !e.options.AllowUpgrades) {
 		return nil, s.mismatch(q)
 	}
-	if q.protocol != s.protocol {
-		return nil, errMismatch.because("name", protocolMismatch, "protocol", q.protocol, "previousProtocol", s.protocol)
+	if q.protocol != s.Protocol() {
+		return nil, errMismatch.because("name", protocolMismatch, "protocol", q.protocol, "previousProtocol", s.Protocol())
 	}
 	return s, nil
 }

@@ -28,8 +28,7 @@ type connection struct {
 	// Of the reader, which never runs twice at once: the decoder of a format other than the default one, and a packet
 	// of the default one whose attachments have not all come.
 	decoder *decoder
-	partial *[]byte
-	packet  parser.Packet
+	partial *partial
 
 	mu      sync.Mutex
 	sockets []*Socket           // a disconnected one stays until its namespace is joined again or its place is needed
@@ -38,6 +37,12 @@ type connection struct {
 	joined  bool
 	forced  bool        // ended for a packet out of place, while the transport could not be closed at once
 	timer   *time.Timer // of ConnectTimeout
+}
+
+// partial is a packet that waits for attachments.
+type partial struct {
+	packet parser.Packet
+	text   *[]byte // owner of the packet's text
 }
 
 var (
@@ -91,14 +96,14 @@ func (c *connection) message(binary bool, data []byte) (ok bool, err error) {
 		if c.partial == nil {
 			return true, parser.ErrBinary
 		}
-		c.packet.Binary = append(c.packet.Binary, bytes.Clone(data))
-		if len(c.packet.Binary) < c.packet.Attachments {
+		p := c.partial
+		p.packet.Binary = append(p.packet.Binary, bytes.Clone(data))
+		if len(p.packet.Binary) < p.packet.Attachments {
 			return true, nil
 		}
-		p := c.packet
-		defer putBuffer(c.partial)
-		c.partial, c.packet = nil, parser.Packet{}
-		return c.dispatch(p)
+		defer putBuffer(p.text)
+		c.partial = nil
+		return c.dispatch(p.packet)
 	case c.partial != nil:
 		return true, parser.ErrPlaintext
 	}
@@ -112,9 +117,9 @@ func (c *connection) message(binary bool, data []byte) (ok bool, err error) {
 	if err := parser.CheckPlaceholders(p.Data, p.Attachments); err != nil { // before the attachments cost anything
 		return true, err
 	}
-	c.partial = copyToBuffer(p.Data)
-	p.Data, p.Namespace = *c.partial, bytes.Clone(p.Namespace)
-	c.packet = p
+	text := copyToBuffer(p.Data)
+	p.Data, p.Namespace = *text, bytes.Clone(p.Namespace)
+	c.partial = &partial{p, text}
 	return true, nil
 }
 
