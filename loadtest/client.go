@@ -22,24 +22,26 @@ type client struct {
 	number int
 	node   int // index of its target
 	swarm  *swarm
+	loop   *loop      // which serves it
+	stalls bool       // reads nothing once it is connected: what it misses is no loss
 	ready  chan error // the answer to CONNECT, or why there is none
+	first  int        // sender of the first stream
 
 	mu      sync.Mutex // guards what follows; nothing waits while it is held
 	fd      int        // -1 when closed
-	poller  *poller
-	joined  bool     // CONNECT was answered
-	rest    []byte   // an incomplete frame
-	unsent  []byte   // waits until the kernel takes more
-	streams []stream // by sender
+	joined  bool       // CONNECT was answered
+	rest    []byte     // an incomplete frame
+	unsent  []byte     // waits until the kernel takes more
+	streams []stream   // of the senders that it hears
 }
 
 // attach gives c its connected descriptor and what was read behind the
 // handshake.
-func (c *client) attach(fd int, p *poller, read []byte) error {
+func (c *client) attach(fd int, read []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.fd, c.poller = fd, p
-	if err := p.add(fd, c.number); err != nil {
+	c.fd = fd
+	if err := c.loop.poller.add(fd, c.number); err != nil {
 		syscall.Close(fd)
 		c.fd = -1
 		return err
@@ -133,7 +135,7 @@ func (c *client) packet(p []byte, now time.Duration) error {
 	case bytes.HasPrefix(p, []byte("42")):
 		c.event(p, now)
 	case bytes.HasPrefix(p, []byte("2")):
-		c.swarm.count.pings.Add(1)
+		c.loop.count.pings.Add(1)
 		return c.sendLocked(pongFrame)
 	case bytes.HasPrefix(p, []byte("0")):
 		return c.sendLocked(connectFrame)
@@ -149,20 +151,26 @@ func (c *client) packet(p []byte, now time.Duration) error {
 }
 
 func (c *client) event(p []byte, now time.Duration) {
-	count := &c.swarm.count
+	if c.stalls {
+		return
+	}
+	count := &c.loop.count
 	m, kind := c.swarm.codec.parse(p)
-	if kind == relayed && m.sender >= len(c.streams) {
+	if kind == relayed && m.sender >= c.swarm.crowd.senders {
 		kind = damaged
 	}
 	switch kind {
 	case foreign:
-		count.foreign.Add(1)
 		return
 	case damaged:
 		count.damaged.Add(1)
 		return
 	}
-	switch c.streams[m.sender].see(m.number) {
+	if m.sender < c.first || m.sender >= c.first+len(c.streams) {
+		count.strayed.Add(1)
+		return
+	}
+	switch c.streams[m.sender-c.first].see(m.number) {
 	case duplicated:
 		count.duplicated.Add(1)
 		return
@@ -170,12 +178,14 @@ func (c *client) event(p []byte, now time.Duration) {
 		count.reordered.Add(1)
 	}
 	count.delivered.Add(1)
-	if m.at < c.swarm.measureFrom.Load() {
-		return
+	if m.at >= c.swarm.measureFrom.Load() {
+		// Nothing is measured before all have connected, so only c's loop comes here.
+		own := c.swarm.clients[c.swarm.crowd.sender(m.sender)].node == c.node
+		c.loop.latency(own).record(int64(now) - m.at)
 	}
-	// Nothing is measured before all have connected, so only c's loop comes here.
-	own := c.swarm.nodeOfSender(m.sender) == c.node
-	c.swarm.loops[c.number%len(c.swarm.loops)].latency(own).record(int64(now) - m.at)
+	if c.swarm.echo != nil && c.swarm.crowd.sender(m.sender) == c.number {
+		c.swarm.echo(c, m)
+	}
 }
 
 // send writes b without waiting; what the kernel does not take is sent later.
@@ -215,7 +225,7 @@ func (c *client) sendLocked(b []byte) error {
 	}
 	c.unsent = append([]byte(nil), b...)
 	if waits := len(b) > 0; waits != waited {
-		return c.poller.watchWrites(c.fd, c.number, waits)
+		return c.loop.poller.watchWrites(c.fd, c.number, waits)
 	}
 	return nil
 }
@@ -227,14 +237,38 @@ func (c *client) failLocked(err error) {
 	}
 	syscall.Close(c.fd) // which takes it out of the poller too
 	c.fd = -1
+	if c.joined && c.stalls {
+		c.loop.count.stalledClosed.Add(1)
+		return
+	}
 	if c.joined {
-		c.swarm.lose(err)
+		c.loop.count.disconnected.Add(1)
+		c.swarm.failure.set(fmt.Errorf("disconnected: %w", err))
 		return
 	}
 	select {
 	case c.ready <- err:
 	default: // nobody waits any more
 	}
+}
+
+// pauseReading leaves what comes in the kernel.
+func (c *client) pauseReading() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd < 0 {
+		return nil
+	}
+	return c.loop.poller.remove(c.fd)
+}
+
+func (c *client) resumeReading() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd < 0 {
+		return nil
+	}
+	return c.loop.poller.add(c.fd, c.number)
 }
 
 func (c *client) close() {

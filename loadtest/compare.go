@@ -172,12 +172,12 @@ func (c *compareCmd) loads() []*table {
 	return tables
 }
 
-func (r *fanoutResult) outcome(figures ...float64) outcome {
+func (r *trafficResult) outcome(figures ...float64) outcome {
 	return outcome{figures: figures, mistakes: r.mistakes(), noise: r.OthersBusy}
 }
 
 // fanout runs one load on fresh servers.
-func (c *compareCmd) fanout(ctx context.Context, s starter, spec clusterSpec) (*fanoutResult, error) {
+func (c *compareCmd) fanout(ctx context.Context, s starter, spec clusterSpec) (*trafficResult, error) {
 	set, stop, err := startCluster(ctx, s, spec)
 	if err != nil {
 		return nil, err

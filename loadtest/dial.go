@@ -20,10 +20,17 @@ const (
 	websocketGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 )
 
+// smallBuffer is what the kernel may keep for a client that will not read, in
+// bytes: the rest is the server's.
+const smallBuffer = 4096
+
 // dial opens a WebSocket and returns its descriptor, which does not wait, and
 // what the server sent behind its answer.
-func dial(ctx context.Context, t target) (fd int, read []byte, err error) {
+func dial(ctx context.Context, t target, small bool) (fd int, read []byte, err error) {
 	var d net.Dialer
+	if small {
+		d.Control = shrinkBuffer
+	}
 	conn, err := d.DialContext(ctx, "tcp", t.addr)
 	if err != nil {
 		return -1, nil, err
@@ -41,6 +48,15 @@ func dial(ctx context.Context, t target) (fd int, read []byte, err error) {
 		return -1, nil, err
 	}
 	return fd, read, nil
+}
+
+// shrinkBuffer takes effect only before the connection exists.
+func shrinkBuffer(_, _ string, raw syscall.RawConn) error {
+	var failure error
+	err := raw.Control(func(fd uintptr) {
+		failure = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, smallBuffer)
+	})
+	return errors.Join(err, failure)
 }
 
 func upgrade(conn net.Conn, t target) (read []byte, err error) {

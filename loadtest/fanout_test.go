@@ -41,21 +41,21 @@ func TestFanout(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		relay *relay
-		want  fanoutResult
+		want  trafficResult
 	}{
-		{"faultless, with pings", &relay{ping: true}, fanoutResult{Delivered: 300}},
+		{"faultless, with pings", &relay{ping: true}, trafficResult{Delivered: 300}},
 		{"one client misses two", &relay{fault: func(client, n int, p []byte) [][]byte {
 			if client == 3 && (n == 0 || n == 29) {
 				return nil
 			}
 			return [][]byte{p}
-		}}, fanoutResult{Delivered: 298, Lost: 2}},
+		}}, trafficResult{Delivered: 298, Lost: 2}},
 		{"twice", &relay{fault: func(client, n int, p []byte) [][]byte {
 			if client == 4 && n%10 == 0 {
 				return [][]byte{p, p}
 			}
 			return [][]byte{p}
-		}}, fanoutResult{Delivered: 300, Duplicated: 3}},
+		}}, trafficResult{Delivered: 300, Duplicated: 3}},
 		{"late", &relay{fault: func(client, n int, p []byte) [][]byte {
 			switch {
 			case client == 5 && n == 7:
@@ -65,20 +65,20 @@ func TestFanout(t *testing.T) {
 				return [][]byte{p, held}
 			}
 			return [][]byte{p}
-		}}, fanoutResult{Delivered: 300, Reordered: 1}},
+		}}, trafficResult{Delivered: 300, Reordered: 1}},
 		{"damaged", &relay{fault: func(client, n int, p []byte) [][]byte {
 			if client == 6 && n == 11 {
 				return [][]byte{damage(p)}
 			}
 			return [][]byte{p}
-		}}, fanoutResult{Delivered: 299, Damaged: 1, Lost: 1}},
+		}}, trafficResult{Delivered: 299, Damaged: 1, Lost: 1}},
 		{"foreign events", &relay{fault: func(client, n int, p []byte) [][]byte {
 			return [][]byte{[]byte(`42["news"]`), p}
-		}}, fanoutResult{Delivered: 300}},
+		}}, trafficResult{Delivered: 300}},
 		{"connection cut", &relay{close: func(client, n int) bool { return client == 8 && n >= 20 }},
-			fanoutResult{Delivered: 290, Disconnected: 1, Lost: 10}},
+			trafficResult{Delivered: 290, Disconnected: 1, Lost: 10}},
 		{"one refused", &relay{deny: func(client int) bool { return client == 9 }},
-			fanoutResult{Delivered: 270, FailedConnects: 1}},
+			trafficResult{Delivered: 270, FailedConnects: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := startRelay(t, c.relay)
@@ -107,13 +107,13 @@ func TestFanout(t *testing.T) {
 	}
 }
 
-func checkFaults(t *testing.T, got, want *fanoutResult) {
+func checkFaults(t *testing.T, got, want *trafficResult) {
 	t.Helper()
 	type faults struct {
 		delivered, duplicated, reordered, damaged, disconnected int64
 		lost, failed                                            int
 	}
-	of := func(r *fanoutResult) faults {
+	of := func(r *trafficResult) faults {
 		return faults{r.Delivered, r.Duplicated, r.Reordered, r.Damaged, r.Disconnected, r.Lost, r.FailedConnects}
 	}
 	if of(got) != of(want) {
@@ -131,7 +131,7 @@ func TestFanoutNodesAndSenders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checkFaults(t, got, &fanoutResult{Delivered: 150, Lost: 150})
+	checkFaults(t, got, &trafficResult{Delivered: 150, Lost: 150})
 	if got.Own.Count != 100 || got.Other != nil {
 		t.Errorf("own, other = %+v, %+v, want 100 latencies of the own node only", got.Own, got.Other)
 	}
@@ -151,6 +151,24 @@ func TestFanoutStall(t *testing.T) {
 	}
 	if got.Own.Max < 200 || got.Own.P50 < 50 {
 		t.Errorf("latency = %+v, want a maximum of at least 200 ms and, of those that had to wait, a median of at least 50", got.Own)
+	}
+}
+
+// What a client misses that reads nothing is no loss, nor is its end a disconnection; that of others is.
+func TestFanoutStalled(t *testing.T) {
+	r := startRelay(t, &relay{close: func(client, n int) bool { return (client == 7 || client == 8) && n == 10 }})
+	plan := testPlan()
+	plan.stalled = 2 // 8 and 9
+	got, err := runFanout(t.Context(), testSetting(t, r), plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkFaults(t, got, &trafficResult{Delivered: 220, Disconnected: 1, Lost: 20})
+	if got.Stalled != 2 || got.StalledClosed != 1 {
+		t.Errorf("stalled, closed = %d, %d, want 2, 1", got.Stalled, got.StalledClosed)
+	}
+	if got.ServerRSSSteady < 1<<20 || got.ServerRSSPeak < got.ServerRSSSteady {
+		t.Errorf("resident before, peak = %d, %d, want some, and no less", got.ServerRSSSteady, got.ServerRSSPeak)
 	}
 }
 
@@ -198,6 +216,9 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{"good", append([]string{"fanout", "--url", r.URL, "--warmup=0s", "--json", out}, short...), 0},
 		{"idle", append([]string{"idle", "--url", r.URL, "--settle=0s"}, short...), 0},
+		{"flood", append([]string{"flood", "--url", r.URL, "--warmup=0s", "--senders=2"}, short...), 0},
+		{"more senders than messages", []string{"flood", "--inflight=2", "--senders=3"}, 2},
+		{"more stalled than clients", []string{"fanout", "--clients=3", "--stalled=3"}, 2},
 		{"losses", append([]string{"fanout", "--url", lossy.URL, "--warmup=0s", "--drain=0s"}, short...), 1},
 		{"remote", append([]string{"fanout", "--url", "http://192.0.2.1"}, short...), 2},
 		{"too many", []string{"fanout", "--clients=50001"}, 2},
@@ -212,7 +233,7 @@ func TestCommandLine(t *testing.T) {
 		})
 	}
 	b, err := os.ReadFile(out)
-	var result fanoutResult
+	var result trafficResult
 	if err == nil {
 		err = json.Unmarshal(b, &result)
 	}

@@ -82,12 +82,19 @@ func TestAppendFrame(t *testing.T) {
 	}
 }
 
+// loneClient is a client without a connection, which hears itself.
+func loneClient(codec *codec) *client {
+	s := &swarm{codec: codec, crowd: crowd{clients: 1, senders: 1}, targets: make([]target, 1), epoch: time.Now(), loops: []*loop{{}}}
+	c := &client{swarm: s, loop: s.loops[0], streams: make([]stream, 1), fd: -1, ready: make(chan error, 1)}
+	s.clients = []*client{c}
+	return c
+}
+
 // feedAll gives a stream to a client, cut into pieces.
 func feedAll(t *testing.T, wire []byte, pieces []int) *client {
 	t.Helper()
-	s := &swarm{codec: newTestCodec(t, 100), senders: 1, targets: make([]target, 1), epoch: time.Now(), loops: []*loop{{}}}
-	s.measureFrom.Store(0)
-	c := &client{swarm: s, streams: make([]stream, 1), fd: -1, ready: make(chan error, 1)}
+	c := loneClient(newTestCodec(t, 100))
+	c.swarm.measureFrom.Store(0)
 	for _, n := range pieces {
 		n = min(n, len(wire))
 		if err := c.feed(slices.Clone(wire[:n]), 1); err != nil {
@@ -110,7 +117,7 @@ func TestFeedCutAnywhere(t *testing.T) {
 	}
 	for cut := range len(wire) {
 		c := feedAll(t, wire, []int{cut, 1, 1, 60})
-		if got := c.swarm.count.delivered.Load(); got != 5 || c.rest != nil || c.streams[0].lost(5) != 0 {
+		if got := c.swarm.total().delivered; got != 5 || c.rest != nil || c.streams[0].lost(5) != 0 {
 			t.Fatalf("cut at %d: %d delivered, %d bytes left, %d lost, want 5, 0, 0", cut, got, len(c.rest), c.streams[0].lost(5))
 		}
 		if got := c.swarm.loops[0].own.total; got != 5 {
@@ -161,8 +168,7 @@ func cutAll(b []byte) (payloads [][]byte) {
 
 func BenchmarkFeed(b *testing.B) {
 	c := newTestCodec(b, 100)
-	s := &swarm{codec: c, senders: 1, targets: make([]target, 1), epoch: time.Now(), loops: []*loop{{}}}
-	cl := &client{swarm: s, streams: make([]stream, 1), fd: -1}
+	cl := loneClient(c)
 	wire := serverFrame(opText, c.appendPacket(nil, message{0, 0, 0}))
 	b.ReportAllocs()
 	for b.Loop() {

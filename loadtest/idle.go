@@ -30,19 +30,20 @@ func (i *idleCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return publish(i.JSON, result)
+	return i.publish(result)
 }
 
 // runIdle connects clients that do nothing but answer pings. Memory is what
 // the servers grew by since before the first connection.
 func runIdle(ctx context.Context, set *setting, settle time.Duration) (*idleResult, error) {
-	s, err := newSwarm(set.targets, set.clients, set.loops, 0, set.event, maxHeader)
+	s, err := newSwarm(set.targets, set.loops, crowd{clients: set.clients, event: set.event, size: maxHeader})
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
 	stop := set.progress.watch(func() string {
-		return fmt.Sprintf("%4.0fs  pings %d  disconnected %d", s.now().Seconds(), s.count.pings.Load(), s.count.disconnected.Load())
+		n := s.total()
+		return fmt.Sprintf("%4.0fs  pings %d  disconnected %d", s.now().Seconds(), n.pings, n.disconnected)
 	})
 	defer stop()
 	empty, err := set.cost(os.Getpid())
@@ -66,7 +67,7 @@ func runIdle(ctx context.Context, set *setting, settle time.Duration) (*idleResu
 	if err != nil {
 		return nil, err
 	}
-	from, pings := s.now(), s.count.pings.Load()
+	from, pings := s.now(), s.total().pings
 	if err := pause(ctx, set.duration); err != nil {
 		return nil, err
 	}
@@ -76,9 +77,9 @@ func runIdle(ctx context.Context, set *setting, settle time.Duration) (*idleResu
 	}
 	end := s.now()
 	r := &idleResult{
-		Clients: set.clients, FailedConnects: failed, Disconnected: s.count.disconnected.Load(),
+		Clients: set.clients, FailedConnects: failed, Disconnected: s.total().disconnected,
 		ConnectSeconds: (connected - begin).Seconds(), Seconds: (end - from).Seconds(),
-		Pings: s.count.pings.Load() - pings, Errors: texts(reason, s.failure.get()),
+		Pings: s.total().pings - pings, Errors: texts(reason, s.failure.get()),
 	}
 	r.OthersBusy = others(before, after, end-from)
 	if len(set.pids) > 0 {

@@ -4,6 +4,7 @@
 // reports what arrived, when, and what it cost the servers.
 //
 //	loadtest fanout   one message to every client, at a fixed rate
+//	loadtest flood    messages to every client, as fast as the server relays them
 //	loadtest idle     connections that only answer heartbeats
 //	loadtest compare  Chorus beside Node's socket.io, interleaved runs
 //	loadtest adapters the adapters of both alone: what a message between nodes costs
@@ -26,6 +27,7 @@ import (
 
 type cli struct {
 	Fanout  fanoutCmd  `cmd:"" help:"Send messages at a fixed rate, each to every client; report latency, loss and cost per delivery."`
+	Flood   floodCmd   `cmd:"" help:"Keep messages under way, each to every client; report deliveries per second of server CPU."`
 	Idle    idleCmd    `cmd:"" help:"Hold connections that only answer heartbeats; report memory per connection and cost per ping."`
 	Compare compareCmd `cmd:"" help:"Run Chorus and Node's socket.io in turn; print medians, spread and ratios."`
 

@@ -29,6 +29,13 @@ func (p *poller) add(fd, number int) error {
 	return nil
 }
 
+func (p *poller) remove(fd int) error {
+	if err := syscall.EpollCtl(p.fd, syscall.EPOLL_CTL_DEL, fd, nil); err != nil {
+		return fmt.Errorf("epoll_ctl: %w", err)
+	}
+	return nil
+}
+
 // watchWrites chooses whether room for writing is reported too.
 func (p *poller) watchWrites(fd, number int, on bool) error {
 	event := syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(number)}

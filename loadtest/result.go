@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// fanoutResult is what a fanout run found. Times of CPU are microseconds for
-// one delivery.
-type fanoutResult struct {
-	Nodes   int     `json:"nodes"`
-	Clients int     `json:"clients"`
-	Senders int     `json:"senders"`
-	Rate    float64 `json:"rate"`
-	Size    int     `json:"size"`
+// trafficResult is what a run with messages found. Times of CPU are
+// microseconds for one delivery.
+type trafficResult struct {
+	Load    string `json:"load"`
+	Nodes   int    `json:"nodes"`
+	Clients int    `json:"clients"`
+	Senders int    `json:"senders"`
+	Size    int    `json:"size"`
 
 	FailedConnects int      `json:"failed_connects"`
 	Disconnected   int64    `json:"disconnected"`
@@ -30,20 +30,34 @@ type fanoutResult struct {
 	Duplicated     int64    `json:"duplicated"`
 	Reordered      int64    `json:"reordered"`
 	Damaged        int64    `json:"damaged"`
+	Strayed        int64    `json:"strayed"`          // of a room that the client is not in
 	Errors         []string `json:"errors,omitempty"` // the first connect that failed, the first connection that broke
+
+	Stalled       int   `json:"stalled,omitempty"`        // clients that read nothing
+	StalledClosed int64 `json:"stalled_closed,omitempty"` // those of them that the server closed
 
 	Own   *latency `json:"own,omitempty"`   // clients on the sender's node
 	Other *latency `json:"other,omitempty"` // clients on the other nodes
 
 	Measured        int64   `json:"measured"` // deliveries while costs were measured
+	MeasuredSent    int     `json:"measured_sent,omitempty"`
 	Seconds         float64 `json:"seconds"`
+	PerSecond       float64 `json:"deliveries_per_second"`
+	PerServerSecond float64 `json:"deliveries_per_server_cpu_second,omitempty"`
 	ServerMicros    float64 `json:"server_cpu_us,omitempty"`
+	EmitMicros      float64 `json:"server_cpu_us_per_message,omitempty"`
 	ServerRSS       int64   `json:"server_rss_bytes,omitempty"`
+	ServerRSSSteady int64   `json:"server_rss_before_bytes,omitempty"` // all connected, nothing sent
+	ServerRSSPeak   int64   `json:"server_rss_peak_bytes,omitempty"`
 	RedisMicros     float64 `json:"redis_cpu_us,omitempty"`
 	GeneratorMicros float64 `json:"generator_cpu_us"`
-	GeneratorBusy   float64 `json:"generator_busy"` // share of time that the busiest loop worked
+	GeneratorCores  float64 `json:"generator_cores"`
+	GeneratorBusy   float64 `json:"generator_busy"` // share of time that the busiest loop had work, or waited for a processor to do it
 	SendDelayP99    float64 `json:"send_delay_p99_ms"`
 	OthersBusy      float64 `json:"others_busy"` // share of all cores that went to other processes; without --pid the server is one of them
+
+	loops      int
+	own, other histogram
 }
 
 // latency is from the intended time of sending to the client, in
@@ -67,6 +81,13 @@ func summarize(h *histogram) *latency {
 	}
 }
 
+// show prints a line; nil prints nothing.
+func (l *latency) show(w io.Writer, name string) {
+	if l != nil {
+		fmt.Fprintf(w, "%s\tp50 %.1f  p90 %.1f  p99 %.1f  p99.9 %.1f  max %.1f ms\n", name, l.P50, l.P90, l.P99, l.P999, l.Max)
+	}
+}
+
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // perUnit spreads CPU time over units; none cost nothing.
@@ -79,44 +100,42 @@ func (p perUnit) micros(cpu time.Duration) float64 {
 	return float64(cpu.Microseconds()) / p.units
 }
 
-// busyLimit is the share of time from which a loop's own work shows in the
-// latencies.
-const busyLimit = 0.7
+// busyLimit is the share of a processor from which a loop may be what is
+// measured.
+const busyLimit = 0.8
 
 // mistakes counts everything that went wrong.
-func (r *fanoutResult) mistakes() float64 {
-	return float64(int64(r.FailedConnects+r.Lost) + r.Disconnected + r.Duplicated + r.Reordered + r.Damaged)
+func (r *trafficResult) mistakes() float64 {
+	return float64(int64(r.FailedConnects+r.Lost) + r.Disconnected + r.Duplicated + r.Reordered + r.Damaged + r.Strayed)
 }
 
-func (r *fanoutResult) faults() bool { return r.mistakes() > 0 }
+func (r *trafficResult) faults() bool { return r.mistakes() > 0 }
 
-func (r *fanoutResult) table(w io.Writer) {
+func (r *trafficResult) table(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "load\t%d clients on %d nodes, %g messages/s of %d B from %d senders\n", r.Clients, r.Nodes, r.Rate, r.Size, r.Senders)
+	fmt.Fprintf(t, "load\t%s\n", r.Load)
 	fmt.Fprintf(t, "connections\t%d failed, %d disconnected\n", r.FailedConnects, r.Disconnected)
-	fmt.Fprintf(t, "messages\t%d sent, %d delivered, %d lost, %d duplicated, %d out of order, %d damaged\n",
-		r.Sent, r.Delivered, r.Lost, r.Duplicated, r.Reordered, r.Damaged)
-	fmt.Fprintf(t, "measured\t%d deliveries in %.1f s, %.0f/s\n", r.Measured, r.Seconds, float64(r.Measured)/r.Seconds)
-	for _, part := range []struct {
-		name string
-		l    *latency
-	}{{"own node", r.Own}, {"other nodes", r.Other}} {
-		if part.l != nil {
-			fmt.Fprintf(t, "latency, %s\tp50 %.1f  p90 %.1f  p99 %.1f  p99.9 %.1f  max %.1f ms\n",
-				part.name, part.l.P50, part.l.P90, part.l.P99, part.l.P999, part.l.Max)
-		}
+	if r.Stalled > 0 {
+		fmt.Fprintf(t, "stalled\t%d read nothing, the server closed %d of them\n", r.Stalled, r.StalledClosed)
 	}
+	fmt.Fprintf(t, "messages\t%d sent, %d delivered, %d lost, %d duplicated, %d out of order, %d damaged, %d strayed\n",
+		r.Sent, r.Delivered, r.Lost, r.Duplicated, r.Reordered, r.Damaged, r.Strayed)
+	fmt.Fprintf(t, "measured\t%d deliveries in %.1f s, %.0f/s\n", r.Measured, r.Seconds, r.PerSecond)
+	r.Own.show(t, "latency, own node")
+	r.Other.show(t, "latency, other nodes")
 	if r.ServerRSS > 0 {
-		fmt.Fprintf(t, "server\t%.2f us of CPU per delivery, %.1f MB resident\n", r.ServerMicros, float64(r.ServerRSS)/1e6)
+		fmt.Fprintf(t, "server\t%.2f us of CPU per delivery, %.0f deliveries per second of CPU\n", r.ServerMicros, r.PerServerSecond)
+		fmt.Fprintf(t, "memory\t%.1f MB resident with all connected, %.1f MB at the end, %.1f MB at most\n",
+			float64(r.ServerRSSSteady)/1e6, float64(r.ServerRSS)/1e6, float64(r.ServerRSSPeak)/1e6)
 	}
 	if r.RedisMicros > 0 {
 		fmt.Fprintf(t, "redis\t%.2f us of CPU per delivery\n", r.RedisMicros)
 	}
-	fmt.Fprintf(t, "generator\t%.2f us of CPU per delivery, %.0f %% busy, p99 of sending late %.2f ms\n",
-		r.GeneratorMicros, r.GeneratorBusy*100, r.SendDelayP99)
+	fmt.Fprintf(t, "generator\t%.2f us of CPU per delivery, %.2f cores, %.0f %% busy, p99 of sending late %.2f ms\n",
+		r.GeneratorMicros, r.GeneratorCores, r.GeneratorBusy*100, r.SendDelayP99)
 	showOthers(t, r.OthersBusy)
-	if r.GeneratorBusy > busyLimit {
-		fmt.Fprintf(t, "warning\tthe generator was busy: latencies are partly its own; raise --loops or use fewer clients\n")
+	if r.GeneratorCores > busyLimit*float64(r.loops) {
+		fmt.Fprintf(t, "warning\tthe generator was busy: it is partly what was measured; raise --loops or use fewer clients\n")
 	}
 	showErrors(t, r.Errors)
 	t.Flush()
@@ -179,10 +198,11 @@ type result interface {
 	table(w io.Writer)
 }
 
-// publish prints a result as a table and, if path is not empty, as JSON to
-// that file or, for "-", to the standard output instead of the table. It
-// returns errFaults if the servers made mistakes.
-func publish(path string, r result) error {
+// publish prints a result as a table and, if --json is given, as JSON to that
+// file or, for "-", to the standard output instead of the table. It returns
+// errFaults if the servers made mistakes.
+func (o *options) publish(r result) error {
+	path := o.JSON
 	if path != "-" {
 		r.table(os.Stdout)
 	}

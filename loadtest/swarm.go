@@ -17,21 +17,30 @@ import (
 // spareDescriptors are those that are not connections: pollers, pipes, files.
 const spareDescriptors = 100
 
-// counters are totals of a swarm, read while it runs.
+// counters are what a loop has counted, read while it runs.
 type counters struct {
-	delivered, damaged, duplicated, reordered, foreign atomic.Int64
-	pings, disconnected                                atomic.Int64
+	delivered, damaged, strayed, duplicated, reordered atomic.Int64
+	pings, disconnected, stalledClosed                 atomic.Int64
+}
+
+// totals are the counters of all loops.
+type totals struct {
+	delivered, damaged, strayed, duplicated, reordered int64
+	pings, disconnected, stalledClosed                 int64
 }
 
 // A swarm is many clients served by few loops.
 type swarm struct {
+	crowd   crowd
 	codec   *codec
-	senders int
 	targets []target
 	clients []*client
 	loops   []*loop
 	epoch   time.Time
-	count   counters
+
+	// echo, if not nil, is called when a message came back to its sender, which is locked. Set it before the first
+	// client connects.
+	echo func(sender *client, m message)
 
 	measureFrom atomic.Int64 // messages meant for later than this, since epoch, are measured
 
@@ -43,6 +52,7 @@ type swarm struct {
 // A loop serves its share of the clients.
 type loop struct {
 	poller     *poller
+	count      counters
 	own, other histogram // latencies of messages from the client's own node and from others
 	busy       atomic.Int64
 }
@@ -67,22 +77,16 @@ func (e *errorOnce) get() error {
 }
 
 // newSwarm starts the loops. Nothing is connected yet; close ends them.
-func newSwarm(targets []target, clients, loops, senders int, event string, size int) (*swarm, error) {
-	if err := checkDescriptors(clients); err != nil {
+func newSwarm(targets []target, loops int, c crowd) (*swarm, error) {
+	if err := checkDescriptors(c.clients); err != nil {
 		return nil, err
 	}
-	codec, err := newCodec(event, rand.Uint32(), size)
+	codec, err := newCodec(c.event, rand.Uint32(), c.size)
 	if err != nil {
 		return nil, err
 	}
-	s := &swarm{codec: codec, senders: senders, targets: targets, epoch: time.Now()}
+	s := &swarm{crowd: c, codec: codec, targets: targets, epoch: time.Now()}
 	s.measureFrom.Store(math.MaxInt64)
-	for i := range clients {
-		s.clients = append(s.clients, &client{
-			number: i, node: i % len(targets), swarm: s, fd: -1,
-			ready: make(chan error, 1), streams: make([]stream, senders),
-		})
-	}
 	for range loops {
 		p, err := newPoller()
 		if err != nil {
@@ -90,6 +94,13 @@ func newSwarm(targets []target, clients, loops, senders int, event string, size 
 			return nil, err
 		}
 		s.loops = append(s.loops, &loop{poller: p})
+	}
+	for i := range c.clients {
+		first, n := c.heard(i)
+		s.clients = append(s.clients, &client{
+			number: i, node: i % len(targets), swarm: s, loop: s.loops[i%loops], fd: -1, stalls: c.stalls(i),
+			ready: make(chan error, 1), first: first, streams: make([]stream, n),
+		})
 	}
 	for _, l := range s.loops {
 		s.wg.Go(func() { s.serve(l) })
@@ -110,13 +121,27 @@ func checkDescriptors(clients int) error {
 
 func (s *swarm) now() time.Duration { return time.Since(s.epoch) }
 
-// nodeOfSender tells which node a sender is connected to: senders are the
-// first clients.
-func (s *swarm) nodeOfSender(sender int) int { return sender % len(s.targets) }
+// total adds up what the loops have counted so far.
+func (s *swarm) total() (t totals) {
+	for _, l := range s.loops {
+		t.delivered += l.count.delivered.Load()
+		t.damaged += l.count.damaged.Load()
+		t.strayed += l.count.strayed.Load()
+		t.duplicated += l.count.duplicated.Load()
+		t.reordered += l.count.reordered.Load()
+		t.pings += l.count.pings.Load()
+		t.disconnected += l.count.disconnected.Load()
+		t.stalledClosed += l.count.stalledClosed.Load()
+	}
+	return t
+}
 
-func (s *swarm) lose(err error) {
-	s.count.disconnected.Add(1)
-	s.failure.set(fmt.Errorf("disconnected: %w", err))
+// busy returns how long the busiest loop has worked.
+func (s *swarm) busy() (most time.Duration) {
+	for _, l := range s.loops {
+		most = max(most, time.Duration(l.busy.Load()))
+	}
+	return most
 }
 
 // serve runs one loop until the swarm is closed.
@@ -168,11 +193,11 @@ func (s *swarm) connect(ctx context.Context, parallel int, timeout time.Duration
 func (s *swarm) join(ctx context.Context, c *client, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errors.New("no answer to CONNECT in time"))
 	defer cancel()
-	fd, read, err := dial(ctx, s.targets[c.node])
+	fd, read, err := dial(ctx, s.targets[c.node], c.stalls)
 	if err != nil {
 		return err
 	}
-	if err := c.attach(fd, s.loops[c.number%len(s.loops)].poller, read); err != nil {
+	if err := c.attach(fd, read); err != nil {
 		return err
 	}
 	select {
@@ -197,17 +222,32 @@ func (s *swarm) close() {
 	}
 }
 
-// lost counts what the clients that were connected did not get of the messages
-// that each sender sent. s is closed.
+// lost counts what the clients that were connected, and read, did not get of
+// the messages that each sender sent. s is closed.
 func (s *swarm) lost(sent []int) int {
 	total := 0
 	for _, c := range s.clients {
-		if !c.joined {
+		if !c.joined || c.stalls {
 			continue
 		}
 		for i := range c.streams {
-			total += c.streams[i].lost(sent[i])
+			total += c.streams[i].lost(sent[c.first+i])
 		}
 	}
 	return total
+}
+
+// stall lets those clients that are to stall read no more.
+func (s *swarm) stall() error { return s.eachStalled((*client).pauseReading) }
+
+// resume lets them read again, so that what the server did to them is seen.
+func (s *swarm) resume() error { return s.eachStalled((*client).resumeReading) }
+
+func (s *swarm) eachStalled(do func(*client) error) error {
+	for _, c := range s.clients[len(s.clients)-s.crowd.stalled:] {
+		if err := do(c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
