@@ -33,6 +33,7 @@ type client struct {
 	rest    []byte     // an incomplete frame
 	unsent  []byte     // waits until the kernel takes more
 	streams []stream   // of the senders that it hears
+	silence silence    // if the client is watched
 }
 
 // attach gives c its connected descriptor and what was read behind the
@@ -40,7 +41,11 @@ type client struct {
 func (c *client) attach(fd int, read []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.fd = fd
+	c.fd, c.joined, c.rest, c.unsent = fd, false, nil, nil // it may have been connected before
+	select {
+	case <-c.ready: // of an attempt that nobody waited for any more
+	default:
+	}
 	if err := c.loop.poller.add(fd, c.number); err != nil {
 		syscall.Close(fd)
 		c.fd = -1
@@ -136,18 +141,48 @@ func (c *client) packet(p []byte, now time.Duration) error {
 		c.event(p, now)
 	case bytes.HasPrefix(p, []byte("2")):
 		c.loop.count.pings.Add(1)
+		if c.number < c.swarm.watched {
+			c.silence.end(now)
+		}
 		return c.sendLocked(pongFrame)
 	case bytes.HasPrefix(p, []byte("0")):
-		return c.sendLocked(connectFrame)
+		return c.open(p, now)
 	case bytes.HasPrefix(p, []byte("40")):
 		if !c.joined {
 			c.joined = true
+			c.loop.count.joined.Add(1)
 			c.ready <- nil
 		}
 	case bytes.HasPrefix(p, []byte("44")), bytes.HasPrefix(p, []byte("41")), bytes.HasPrefix(p, []byte("1")):
 		return fmt.Errorf("the server refused or ended the session: %.100q", p)
 	}
 	return nil
+}
+
+// open answers the packet that opens the connection.
+func (c *client) open(p []byte, now time.Duration) error {
+	if c.number < c.swarm.watched {
+		c.silence = silence{since: now}
+		if err := c.swarm.heartbeat.learn(p); err != nil {
+			return err
+		}
+	}
+	return c.sendLocked(connectFrame)
+}
+
+// quiet reports whether a connected client was not pinged since a time.
+func (c *client) quiet(since time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.fd >= 0 && c.silence.since < since
+}
+
+// longestSilence returns the longest time without a ping, unless the
+// connection has ended.
+func (c *client) longestSilence(now time.Duration) (longest time.Duration, connected bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return max(c.silence.longest, now-c.silence.since), c.fd >= 0
 }
 
 func (c *client) event(p []byte, now time.Duration) {
@@ -269,6 +304,20 @@ func (c *client) resumeReading() error {
 		return nil
 	}
 	return c.loop.poller.add(c.fd, c.number)
+}
+
+// cut ends the connection as a client does whose machine fails: the server gets
+// a reset, without a close frame.
+func (c *client) cut() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fd < 0 {
+		return nil
+	}
+	err := syscall.SetsockoptLinger(c.fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1})
+	syscall.Close(c.fd)
+	c.fd = -1
+	return err
 }
 
 func (c *client) close() {

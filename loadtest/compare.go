@@ -183,8 +183,10 @@ func (c *compareCmd) fanout(ctx context.Context, s starter, spec clusterSpec) (*
 		return nil, err
 	}
 	defer stop()
-	set.clients, set.duration = c.Clients, c.Duration
-	r, err := runFanout(ctx, set, fanoutPlan{rate: c.Rate, size: c.Size, senders: 1, warmup: 3 * time.Second, drain: 5 * time.Second})
+	set.clients = c.Clients
+	r, err := runFanout(ctx, set, fanoutPlan{
+		sending: sending{c.Duration, 3 * time.Second, 5 * time.Second, c.Size}, event: defaultEvent, rate: c.Rate, senders: 1,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -200,8 +202,8 @@ func (c *compareCmd) idle(ctx context.Context, s starter) (outcome, error) {
 		return outcome{}, err
 	}
 	defer stop()
-	set.clients, set.duration = c.Idle, c.Duration
-	r, err := runIdle(ctx, set, 2*time.Second)
+	set.clients = c.Idle
+	r, err := runIdle(ctx, set, c.Duration, 2*time.Second)
 	if err != nil {
 		return outcome{}, err
 	}

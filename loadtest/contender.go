@@ -74,7 +74,7 @@ func startCluster(ctx context.Context, s starter, spec clusterSpec) (set *settin
 			running.stop()
 		}
 	}()
-	set = &setting{loops: 1, parallel: 32, timeout: 20 * time.Second, event: "chat message"}
+	set = &setting{loops: 1, parallel: 32, timeout: 20 * time.Second}
 	var redisURL string
 	if spec.redis {
 		redis, addr, err := startRedis(ctx)

@@ -12,6 +12,11 @@ type crowd struct {
 	size    int // bytes of a message's text
 }
 
+// silent is a crowd that sends nothing.
+func silent(clients int) crowd {
+	return crowd{clients: clients, event: defaultEvent, size: maxHeader}
+}
+
 // sender returns the number of the client that is a sender.
 func (c crowd) sender(n int) int {
 	if c.members > 0 {

@@ -24,6 +24,15 @@ const (
 // bytes: the rest is the server's.
 const smallBuffer = 4096
 
+// A refusal is an answer to a handshake that is not the wanted one.
+type refusal struct {
+	status     int
+	retryAfter bool // the server said when to come back
+	text       string
+}
+
+func (r *refusal) Error() string { return "handshake: " + r.text }
+
 // dial opens a WebSocket and returns its descriptor, which does not wait, and
 // what the server sent behind its answer.
 func dial(ctx context.Context, t target, small bool) (fd int, read []byte, err error) {
@@ -74,7 +83,7 @@ func upgrade(conn net.Conn, t target) (read []byte, err error) {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusSwitchingProtocols {
 		body, _ := io.ReadAll(io.LimitReader(resp.Body, 200))
-		return nil, fmt.Errorf("handshake: %s: %s", resp.Status, body)
+		return nil, &refusal{resp.StatusCode, resp.Header.Get("Retry-After") != "", fmt.Sprintf("%s: %s", resp.Status, body)}
 	}
 	sum := sha1.Sum([]byte(websocketKey + websocketGUID))
 	if got, want := resp.Header.Get("Sec-WebSocket-Accept"), base64.StdEncoding.EncodeToString(sum[:]); got != want {

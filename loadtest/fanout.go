@@ -9,35 +9,21 @@ import (
 	"time"
 )
 
-// pace are the flags of loads that send at a rate.
-type pace struct {
-	Rate   float64       `default:"20" help:"Messages per second, all senders together (default: ${default})."`
-	Size   int           `default:"100" help:"Bytes of a message's text (default: ${default})."`
-	Warmup time.Duration `default:"3s" help:"Time under the same load that is not measured (default: ${default})."`
-	Drain  time.Duration `default:"5s" help:"Time that messages may take to come after the last (default: ${default})."`
-}
-
-func (p *pace) validate() error {
-	return errors.Join(
-		between("rate", p.Rate, 0.1, maxRate),
-		between("size", p.Size, maxHeader, maxSize),
-		between("warmup", p.Warmup, 0, maxDuration),
-		between("drain", p.Drain, 0, maxDuration),
-	)
-}
-
 type fanoutCmd struct {
 	options `embed:""`
-	pace    `embed:""`
-	Senders int `default:"1" help:"Clients that send in turn, on the nodes in turn (default: ${default})."`
-	Stalled int `default:"0" help:"How many of the clients read nothing once they are connected; what they miss is no loss (default: ${default})."`
+	sending `embed:""`
+	Event   string  `default:"chat message" help:"Event that the server relays (default: ${default})."`
+	Rate    float64 `default:"20" help:"Messages per second, all senders together (default: ${default})."`
+	Senders int     `default:"1" help:"Clients that send in turn, on the nodes in turn (default: ${default})."`
+	Stalled int     `default:"0" help:"How many of the clients read nothing once they are connected; what they miss is no loss (default: ${default})."`
 }
 
 // Validate is called when the flags have been read.
 func (f *fanoutCmd) Validate() error {
 	return errors.Join(
 		f.options.validate(),
-		f.pace.validate(),
+		f.sending.validate(),
+		between("rate", f.Rate, 0.1, maxRate),
 		between("stalled", f.Stalled, 0, f.Clients-1),
 		between("senders", f.Senders, 1, max(1, f.Clients-f.Stalled)),
 	)
@@ -49,7 +35,7 @@ func (f *fanoutCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer end()
-	result, err := runFanout(ctx, set, fanoutPlan{f.Rate, f.Size, f.Senders, f.Stalled, f.Warmup, f.Drain})
+	result, err := runFanout(ctx, set, fanoutPlan{f.sending, f.Event, f.Rate, f.Senders, f.Stalled})
 	if err != nil {
 		return err
 	}
@@ -58,37 +44,36 @@ func (f *fanoutCmd) Run(ctx context.Context) error {
 
 // A fanoutPlan says what is sent.
 type fanoutPlan struct {
+	sending
+	event   string
 	rate    float64
-	size    int
 	senders int
 	stalled int
-	warmup  time.Duration
-	drain   time.Duration
 }
 
 func runFanout(ctx context.Context, set *setting, plan fanoutPlan) (*trafficResult, error) {
 	t, err := newTraffic(set, crowd{
-		clients: set.clients, senders: plan.senders, stalled: plan.stalled, event: set.event, size: plan.size,
+		clients: set.clients, senders: plan.senders, stalled: plan.stalled, event: plan.event, size: plan.Size,
 	})
 	if err != nil {
 		return nil, err
 	}
-	r, err := t.run(ctx, func(ctx context.Context) error { return t.sendAtRate(ctx, plan.rate, plan.warmup) }, plan.drain)
+	r, err := t.run(ctx, func(ctx context.Context) error { return t.sendAtRate(ctx, plan.rate, plan.sending) }, plan.Drain)
 	if err != nil {
 		return nil, err
 	}
 	r.Load = fmt.Sprintf("%g messages/s of %d B from %d senders to %d clients on %d nodes",
-		plan.rate, plan.size, plan.senders, set.clients, len(set.targets))
+		plan.rate, plan.Size, plan.senders, set.clients, len(set.targets))
 	return r, nil
 }
 
 // sendAtRate emits every message at its time, whatever the servers do; the
 // senders take turns.
-func (t *traffic) sendAtRate(ctx context.Context, rate float64, warmup time.Duration) error {
-	total := int(rate * (warmup + t.set.duration).Seconds())
+func (t *traffic) sendAtRate(ctx context.Context, rate float64, s sending) error {
+	total := int(rate * (s.Warmup + s.Duration).Seconds())
 	start := t.now() + 50*time.Millisecond
 	due := func(k int) time.Duration { return start + time.Duration(float64(k)/rate*float64(time.Second)) }
-	measure := start + warmup
+	measure := start + s.Warmup
 	t.measureFrom.Store(int64(measure))
 	measuring := false
 	var frame, packet []byte

@@ -17,8 +17,8 @@ import (
 func testSetting(t *testing.T, servers ...*relay) *setting {
 	t.Helper()
 	set := &setting{
-		clients: 10, loops: 2, parallel: 1, timeout: 10 * time.Second, duration: 200 * time.Millisecond,
-		event: "chat message", pids: []int{os.Getpid()}, redisPID: os.Getpid(),
+		clients: 10, loops: 2, parallel: 1, timeout: 10 * time.Second,
+		pids: []int{os.Getpid()}, redisPID: os.Getpid(),
 	}
 	for _, s := range servers {
 		target, err := parseTarget(s.URL, false)
@@ -32,7 +32,10 @@ func testSetting(t *testing.T, servers ...*relay) *setting {
 
 // testPlan sends 30 messages, of which 20 are measured.
 func testPlan() fanoutPlan {
-	return fanoutPlan{rate: 100, size: 100, senders: 1, warmup: 100 * time.Millisecond, drain: 200 * time.Millisecond}
+	return fanoutPlan{
+		sending: sending{Duration: 200 * time.Millisecond, Warmup: 100 * time.Millisecond, Drain: 200 * time.Millisecond, Size: 100},
+		event:   defaultEvent, rate: 100, senders: 1,
+	}
 }
 
 func TestFanout(t *testing.T) {
@@ -190,7 +193,7 @@ func TestFanoutCancelled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
 	defer cancel()
 	plan := testPlan()
-	plan.warmup = time.Hour
+	plan.Warmup = time.Hour
 	_, err := runFanout(ctx, testSetting(t, startRelay(t, &relay{})), plan)
 	if err == nil {
 		t.Error("runFanout went on after its context ended")
@@ -198,7 +201,7 @@ func TestFanoutCancelled(t *testing.T) {
 }
 
 func TestIdle(t *testing.T) {
-	got, err := runIdle(t.Context(), testSetting(t, startRelay(t, &relay{})), 0)
+	got, err := runIdle(t.Context(), testSetting(t, startRelay(t, &relay{})), 200*time.Millisecond, 0)
 	if err != nil || got.faults() || got.Clients != 10 || got.Seconds < 0.2 {
 		t.Errorf("runIdle = %+v, %v, want 10 clients for 0.2 s", got, err)
 	}
@@ -208,7 +211,9 @@ func TestCommandLine(t *testing.T) {
 	r := startRelay(t, &relay{})
 	lossy := startRelay(t, &relay{fault: func(client, n int, p []byte) [][]byte { return nil }})
 	out := filepath.Join(t.TempDir(), "r.json")
-	short := []string{"--clients=3", "--duration=100ms", "--quiet"}
+	clients := []string{"--clients=3", "--quiet"}
+	short := append([]string{"--duration=100ms"}, clients...)
+	beating := startRelay(t, &relay{every: 20 * time.Millisecond})
 	for _, c := range []struct {
 		name string
 		args []string
@@ -217,6 +222,9 @@ func TestCommandLine(t *testing.T) {
 		{"good", append([]string{"fanout", "--url", r.URL, "--warmup=0s", "--json", out}, short...), 0},
 		{"idle", append([]string{"idle", "--url", r.URL, "--settle=0s"}, short...), 0},
 		{"flood", append([]string{"flood", "--url", r.URL, "--warmup=0s", "--senders=2"}, short...), 0},
+		{"connect", append([]string{"connect", "--url", r.URL, "--rate=100"}, clients...), 0},
+		{"storm", append([]string{"storm", "--url", beating.URL, "--bystanders=2", "--within=20ms", "--settle=0s"}, clients...), 0},
+		{"impatient", []string{"storm", "--within=2s", "--patience=1s"}, 2},
 		{"more senders than messages", []string{"flood", "--inflight=2", "--senders=3"}, 2},
 		{"more stalled than clients", []string{"fanout", "--clients=3", "--stalled=3"}, 2},
 		{"losses", append([]string{"fanout", "--url", lossy.URL, "--warmup=0s", "--drain=0s"}, short...), 1},

@@ -7,27 +7,23 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
-	"time"
 )
 
 type floodCmd struct {
 	options  `embed:""`
-	Inflight int           `default:"8" help:"Messages that are under way at a time, all senders together (default: ${default})."`
-	Senders  int           `default:"8" help:"Clients that send, on the nodes in turn (default: ${default})."`
-	Size     int           `default:"100" help:"Bytes of a message's text (default: ${default})."`
-	Warmup   time.Duration `default:"2s" help:"Time under the same load that is not measured (default: ${default})."`
-	Drain    time.Duration `default:"10s" help:"Time that messages may take to come after the last (default: ${default})."`
+	sending  `embed:""`
+	Event    string `default:"chat message" help:"Event that the server relays (default: ${default})."`
+	Inflight int    `default:"8" help:"Messages that are under way at a time, all senders together (default: ${default})."`
+	Senders  int    `default:"8" help:"Clients that send, on the nodes in turn (default: ${default})."`
 }
 
 // Validate is called when the flags have been read.
 func (f *floodCmd) Validate() error {
 	return errors.Join(
-		f.validate(),
+		f.options.validate(),
+		f.sending.validate(),
 		between("inflight", f.Inflight, 1, 10_000),
 		between("senders", f.Senders, 1, min(f.Clients, f.Inflight)),
-		between("size", f.Size, maxHeader, maxSize),
-		between("warmup", f.Warmup, 0, maxDuration),
-		between("drain", f.Drain, 0, maxDuration),
 	)
 }
 
@@ -37,7 +33,7 @@ func (f *floodCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer end()
-	result, err := runFlood(ctx, set, floodPlan{f.Inflight, f.Senders, f.Size, f.Warmup, f.Drain})
+	result, err := runFlood(ctx, set, floodPlan{f.sending, f.Event, f.Inflight, f.Senders})
 	if err != nil {
 		return err
 	}
@@ -46,11 +42,10 @@ func (f *floodCmd) Run(ctx context.Context) error {
 
 // A floodPlan says what is sent.
 type floodPlan struct {
+	sending
+	event    string
 	inflight int
 	senders  int
-	size     int
-	warmup   time.Duration
-	drain    time.Duration
 }
 
 // A flood keeps messages under way: a sender sends the next one when its own
@@ -61,18 +56,18 @@ type flood struct {
 }
 
 func runFlood(ctx context.Context, set *setting, plan floodPlan) (*trafficResult, error) {
-	t, err := newTraffic(set, crowd{clients: set.clients, senders: plan.senders, event: set.event, size: plan.size})
+	t, err := newTraffic(set, crowd{clients: set.clients, senders: plan.senders, event: plan.event, size: plan.Size})
 	if err != nil {
 		return nil, err
 	}
 	f := &flood{traffic: t}
 	t.echo = f.answer
-	r, err := t.run(ctx, func(ctx context.Context) error { return f.send(ctx, plan) }, plan.drain)
+	r, err := t.run(ctx, func(ctx context.Context) error { return f.send(ctx, plan) }, plan.Drain)
 	if err != nil {
 		return nil, err
 	}
 	r.Load = fmt.Sprintf("%d messages of %d B under way, from %d senders to %d clients on %d nodes",
-		plan.inflight, plan.size, plan.senders, set.clients, len(set.targets))
+		plan.inflight, plan.Size, plan.senders, set.clients, len(set.targets))
 	return r, nil
 }
 
@@ -84,14 +79,14 @@ func (f *flood) send(ctx context.Context, plan floodPlan) error {
 		f.emit(c)
 		c.mu.Unlock()
 	}
-	if err := pause(ctx, plan.warmup); err != nil {
+	if err := pause(ctx, plan.Warmup); err != nil {
 		return err
 	}
 	f.measureFrom.Store(int64(f.now()))
 	if err := f.mark(&f.before, 0); err != nil {
 		return err
 	}
-	if err := pause(ctx, f.set.duration); err != nil {
+	if err := pause(ctx, plan.Duration); err != nil {
 		return err
 	}
 	return f.mark(&f.after, 0)

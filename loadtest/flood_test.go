@@ -9,7 +9,10 @@ import (
 )
 
 func testFlood() floodPlan {
-	return floodPlan{inflight: 4, senders: 2, size: 100, warmup: 50 * time.Millisecond, drain: 500 * time.Millisecond}
+	return floodPlan{
+		sending: sending{Duration: 200 * time.Millisecond, Warmup: 50 * time.Millisecond, Drain: 500 * time.Millisecond, Size: 100},
+		event:   defaultEvent, inflight: 4, senders: 2,
+	}
 }
 
 // The server sets the pace: there are never more messages under way than allowed, and every one comes back.

@@ -11,13 +11,18 @@ import (
 )
 
 type idleCmd struct {
-	options `embed:""`
-	Settle  time.Duration `default:"2s" help:"Time between the last connection and the measurement (default: ${default})."`
+	options  `embed:""`
+	Duration time.Duration `default:"10s" help:"Time that is measured (default: ${default}, at most 10m)."`
+	Settle   time.Duration `default:"2s" help:"Time between the last connection and the measurement (default: ${default})."`
 }
 
 // Validate is called when the flags have been read.
 func (i *idleCmd) Validate() error {
-	return errors.Join(i.validate(), between("settle", i.Settle, 0, maxDuration))
+	return errors.Join(
+		i.validate(),
+		between("duration", i.Duration, 100*time.Millisecond, maxDuration),
+		between("settle", i.Settle, 0, maxDuration),
+	)
 }
 
 func (i *idleCmd) Run(ctx context.Context) error {
@@ -26,7 +31,7 @@ func (i *idleCmd) Run(ctx context.Context) error {
 		return err
 	}
 	defer end()
-	result, err := runIdle(ctx, set, i.Settle)
+	result, err := runIdle(ctx, set, i.Duration, i.Settle)
 	if err != nil {
 		return err
 	}
@@ -35,8 +40,8 @@ func (i *idleCmd) Run(ctx context.Context) error {
 
 // runIdle connects clients that do nothing but answer pings. Memory is what
 // the servers grew by since before the first connection.
-func runIdle(ctx context.Context, set *setting, settle time.Duration) (*idleResult, error) {
-	s, err := newSwarm(set.targets, set.loops, crowd{clients: set.clients, event: set.event, size: maxHeader})
+func runIdle(ctx context.Context, set *setting, duration, settle time.Duration) (*idleResult, error) {
+	s, err := newSwarm(set.targets, set.loops, silent(set.clients))
 	if err != nil {
 		return nil, err
 	}
@@ -51,11 +56,11 @@ func runIdle(ctx context.Context, set *setting, settle time.Duration) (*idleResu
 		return nil, err
 	}
 	begin := s.now()
-	failed, reason := s.connect(ctx, set.parallel, set.timeout)
-	connected := s.now()
-	if failed == set.clients {
-		return nil, fmt.Errorf("no client could connect: %w", reason)
+	made, err := s.connectAll(ctx, connectPlan{parallel: set.parallel, timeout: set.timeout})
+	if err != nil {
+		return nil, err
 	}
+	connected := s.now()
 	full, err := set.cost(os.Getpid())
 	if err != nil {
 		return nil, err
@@ -68,7 +73,7 @@ func runIdle(ctx context.Context, set *setting, settle time.Duration) (*idleResu
 		return nil, err
 	}
 	from, pings := s.now(), s.total().pings
-	if err := pause(ctx, set.duration); err != nil {
+	if err := pause(ctx, duration); err != nil {
 		return nil, err
 	}
 	after, err := set.cost(os.Getpid())
@@ -77,13 +82,13 @@ func runIdle(ctx context.Context, set *setting, settle time.Duration) (*idleResu
 	}
 	end := s.now()
 	r := &idleResult{
-		Clients: set.clients, FailedConnects: failed, Disconnected: s.total().disconnected,
+		Clients: set.clients, FailedConnects: made.failed, Disconnected: s.total().disconnected,
 		ConnectSeconds: (connected - begin).Seconds(), Seconds: (end - from).Seconds(),
-		Pings: s.total().pings - pings, Errors: texts(reason, s.failure.get()),
+		Pings: s.total().pings - pings, Errors: texts(made.reason, s.failure.get()),
 	}
 	r.OthersBusy = others(before, after, end-from)
 	if len(set.pids) > 0 {
-		open := set.clients - failed
+		open := set.clients - made.failed
 		r.BytesPerConnection = (after.server.rss - empty.server.rss) / int64(open)
 		r.MicrosPerConnect = perUnit{float64(open)}.micros(full.server.cpu - empty.server.cpu)
 		r.MicrosPerPing = perUnit{float64(r.Pings)}.micros(after.server.cpu - before.server.cpu)

@@ -6,6 +6,8 @@
 //	loadtest fanout   one message to every client, at a fixed rate
 //	loadtest flood    messages to every client, as fast as the server relays them
 //	loadtest idle     connections that only answer heartbeats
+//	loadtest connect  connections made at a rate
+//	loadtest storm    connections that are cut at once and come back, beside others
 //	loadtest compare  Chorus beside Node's socket.io, interleaved runs
 //	loadtest adapters the adapters of both alone: what a message between nodes costs
 //
@@ -29,6 +31,8 @@ type cli struct {
 	Fanout  fanoutCmd  `cmd:"" help:"Send messages at a fixed rate, each to every client; report latency, loss and cost per delivery."`
 	Flood   floodCmd   `cmd:"" help:"Keep messages under way, each to every client; report deliveries per second of server CPU."`
 	Idle    idleCmd    `cmd:"" help:"Hold connections that only answer heartbeats; report memory per connection and cost per ping."`
+	Connect connectCmd `cmd:"" help:"Connect clients at a rate, or as fast as it goes; report the time that it takes and its cost."`
+	Storm   stormCmd   `cmd:"" help:"Cut many connections at once, whose clients come back; report how, and what it did to the others."`
 	Compare compareCmd `cmd:"" help:"Run Chorus and Node's socket.io in turn; print medians, spread and ratios."`
 
 	Adapters    adaptersCmd    `cmd:"" help:"Send messages between two nodes without clients, Chorus and Node's adapters in turn; print what a message costs."`

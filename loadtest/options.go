@@ -23,8 +23,6 @@ type options struct {
 	URL         []string      `name:"url" default:"http://127.0.0.1:3000" help:"Nodes under test; clients are spread evenly (default: ${default})."`
 	AllowRemote bool          `help:"Permit URLs that are not loopback addresses."`
 	Clients     int           `default:"1000" help:"Connections (default: ${default})."`
-	Duration    time.Duration `default:"10s" help:"Time that is measured (default: ${default}, at most 10m)."`
-	Event       string        `default:"chat message" help:"Event that the server relays (default: ${default})."`
 	Exec        []string      `sep:"none" placeholder:"COMMAND" help:"Start this server for the run and measure it; once for each node."`
 	PID         []int         `name:"pid" help:"Local server processes to measure."`
 	RedisPID    int           `name:"redis-pid" help:"Local Redis process to measure."`
@@ -33,6 +31,26 @@ type options struct {
 	Parallel    int           `default:"32" help:"Connections made at the same time (default: ${default})."`
 	Timeout     time.Duration `default:"20s" help:"Time for one connection to be made (default: ${default})."`
 	Quiet       bool          `help:"Show no progress."`
+}
+
+// defaultEvent is what the server of the Socket.IO tutorial relays.
+const defaultEvent = "chat message"
+
+// sending are the flags of loads that send messages.
+type sending struct {
+	Duration time.Duration `default:"10s" help:"Time that is measured (default: ${default}, at most 10m)."`
+	Warmup   time.Duration `default:"3s" help:"Time under the same load that is not measured (default: ${default})."`
+	Drain    time.Duration `default:"5s" help:"Time that messages may take to come after the last (default: ${default})."`
+	Size     int           `default:"100" help:"Bytes of a message's text (default: ${default})."`
+}
+
+func (s *sending) validate() error {
+	return errors.Join(
+		between("duration", s.Duration, 100*time.Millisecond, maxDuration),
+		between("warmup", s.Warmup, 0, maxDuration),
+		between("drain", s.Drain, 0, maxDuration),
+		between("size", s.Size, maxHeader, maxSize),
+	)
 }
 
 // between checks a number against its bounds.
@@ -48,7 +66,6 @@ func (o *options) validate() error {
 	return errors.Join(
 		err,
 		between("clients", o.Clients, 1, maxClients),
-		between("duration", o.Duration, 100*time.Millisecond, maxDuration),
 		between("loops", o.Loops, 1, 64),
 		between("parallel", o.Parallel, 1, 1000),
 		between("timeout", o.Timeout, 100*time.Millisecond, maxDuration),
@@ -76,7 +93,7 @@ func (o *options) begin(ctx context.Context) (*setting, func(), error) {
 	}
 	set := &setting{
 		targets: targets, clients: o.Clients, loops: o.Loops, parallel: o.Parallel, timeout: o.Timeout,
-		event: o.Event, pids: o.PID, redisPID: o.RedisPID, duration: o.Duration,
+		pids: o.PID, redisPID: o.RedisPID,
 	}
 	if !o.Quiet {
 		set.progress = terminal()
@@ -105,8 +122,6 @@ type setting struct {
 	loops    int
 	parallel int
 	timeout  time.Duration
-	duration time.Duration
-	event    string
 	pids     []int
 	redisPID int // 0: none
 	progress *progress

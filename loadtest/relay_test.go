@@ -5,11 +5,14 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -21,6 +24,10 @@ type relay struct {
 	close func(client, message int) bool                          // nil: never
 	deny  func(client int) bool                                   // refuse CONNECT; nil: never
 	ping  bool                                                    // send a ping behind each message
+	every time.Duration                                           // ping each client this often; 0: never
+	busy  func(handshake int) bool                                // answer 503; nil: never
+
+	handshakes atomic.Int64
 
 	mu       sync.Mutex
 	conns    []*relayConn
@@ -40,6 +47,20 @@ func (c *relayConn) write(b []byte) {
 	_ = c.WriteMessage(websocket.TextMessage, b)
 }
 
+// beat pings until done.
+func (c *relayConn) beat(every time.Duration, done <-chan struct{}) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			c.write([]byte("2"))
+		case <-done:
+			return
+		}
+	}
+}
+
 func startRelay(t *testing.T, r *relay) *relay {
 	t.Helper()
 	r.Server = httptest.NewServer(r)
@@ -50,6 +71,11 @@ func startRelay(t *testing.T, r *relay) *relay {
 func (r *relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if req.URL.Path != "/socket.io/" || req.URL.Query().Get("EIO") != "4" || req.URL.Query().Get("transport") != "websocket" {
 		http.Error(w, "bad request", http.StatusBadRequest)
+		return
+	}
+	if n := int(r.handshakes.Add(1) - 1); r.busy != nil && r.busy(n) {
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "busy", http.StatusServiceUnavailable)
 		return
 	}
 	var u websocket.Upgrader
@@ -63,7 +89,16 @@ func (r *relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	number := len(r.conns)
 	r.conns = append(r.conns, c)
 	r.mu.Unlock()
-	c.write([]byte(`0{"sid":"x","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}`))
+	interval := 25 * time.Second
+	if r.every > 0 {
+		interval = r.every
+	}
+	c.write(fmt.Appendf(nil, `0{"sid":"x","upgrades":[],"pingInterval":%d,"pingTimeout":20000,"maxPayload":1000000}`, interval.Milliseconds()))
+	if r.every > 0 {
+		done := make(chan struct{})
+		defer close(done)
+		go c.beat(r.every, done)
+	}
 	for {
 		_, p, err := c.ReadMessage()
 		if err != nil {

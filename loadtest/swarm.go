@@ -3,8 +3,6 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -20,13 +18,13 @@ const spareDescriptors = 100
 // counters are what a loop has counted, read while it runs.
 type counters struct {
 	delivered, damaged, strayed, duplicated, reordered atomic.Int64
-	pings, disconnected, stalledClosed                 atomic.Int64
+	joined, pings, disconnected, stalledClosed         atomic.Int64
 }
 
 // totals are the counters of all loops.
 type totals struct {
 	delivered, damaged, strayed, duplicated, reordered int64
-	pings, disconnected, stalledClosed                 int64
+	joined, pings, disconnected, stalledClosed         int64
 }
 
 // A swarm is many clients served by few loops.
@@ -41,6 +39,9 @@ type swarm struct {
 	// echo, if not nil, is called when a message came back to its sender, which is locked. Set it before the first
 	// client connects.
 	echo func(sender *client, m message)
+
+	watched   int       // clients, the first, whose pings are timed; set it before the first connects
+	heartbeat heartbeat // of the servers
 
 	measureFrom atomic.Int64 // messages meant for later than this, since epoch, are measured
 
@@ -129,6 +130,7 @@ func (s *swarm) total() (t totals) {
 		t.strayed += l.count.strayed.Load()
 		t.duplicated += l.count.duplicated.Load()
 		t.reordered += l.count.reordered.Load()
+		t.joined += l.count.joined.Load()
 		t.pings += l.count.pings.Load()
 		t.disconnected += l.count.disconnected.Load()
 		t.stalledClosed += l.count.stalledClosed.Load()
@@ -159,53 +161,6 @@ func (s *swarm) serve(l *loop) {
 			s.clients[e.Fd].handle(e.Events, buf)
 		}
 		l.busy.Add(int64(time.Since(start)))
-	}
-}
-
-// connect connects every client, at most parallel at a time, and returns how
-// many failed and the first reason.
-func (s *swarm) connect(ctx context.Context, parallel int, timeout time.Duration) (failed int, first error) {
-	var (
-		wg     sync.WaitGroup
-		fails  atomic.Int64
-		reason errorOnce
-		todo   = make(chan *client)
-	)
-	for range parallel {
-		wg.Go(func() {
-			for c := range todo {
-				if err := s.join(ctx, c, timeout); err != nil {
-					fails.Add(1)
-					reason.set(err)
-				}
-			}
-		})
-	}
-	for _, c := range s.clients {
-		todo <- c
-	}
-	close(todo)
-	wg.Wait()
-	return int(fails.Load()), reason.get()
-}
-
-// join connects one client and waits until it is in the namespace.
-func (s *swarm) join(ctx context.Context, c *client, timeout time.Duration) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errors.New("no answer to CONNECT in time"))
-	defer cancel()
-	fd, read, err := dial(ctx, s.targets[c.node], c.stalls)
-	if err != nil {
-		return err
-	}
-	if err := c.attach(fd, read); err != nil {
-		return err
-	}
-	select {
-	case err := <-c.ready:
-		return err
-	case <-ctx.Done():
-		c.close()
-		return context.Cause(ctx)
 	}
 }
 

@@ -46,11 +46,7 @@ func (t *traffic) run(ctx context.Context, drive func(context.Context) error, dr
 		n := t.total()
 		return fmt.Sprintf("%4.0fs  delivered %d  disconnected %d", t.now().Seconds(), n.delivered, n.disconnected)
 	})
-	failed, reason := t.connect(ctx, t.set.parallel, t.set.timeout)
-	err := ctx.Err()
-	if err == nil && failed == t.crowd.clients {
-		err = fmt.Errorf("no client could connect: %w", reason)
-	}
+	made, err := t.connectAll(ctx, connectPlan{parallel: t.set.parallel, timeout: t.set.timeout})
 	if err == nil {
 		err = t.stall()
 	}
@@ -59,7 +55,7 @@ func (t *traffic) run(ctx context.Context, drive func(context.Context) error, dr
 		err = drive(ctx)
 	}
 	if err == nil {
-		err = t.settle(ctx, failed, drain)
+		err = t.settle(ctx, made.failed, drain)
 	}
 	stop()
 	peak := t.memory.stop()
@@ -67,8 +63,8 @@ func (t *traffic) run(ctx context.Context, drive func(context.Context) error, dr
 	if err != nil {
 		return nil, err
 	}
-	r := t.result(failed, peak)
-	r.Errors = texts(reason, t.failure.get())
+	r := t.result(made.failed, peak)
+	r.Errors = texts(made.reason, t.failure.get())
 	return r, nil
 }
 
