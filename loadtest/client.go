@@ -153,6 +153,8 @@ func (c *client) packet(p []byte, now time.Duration) error {
 			c.loop.count.joined.Add(1)
 			c.ready <- nil
 		}
+	case bytes.HasPrefix(p, []byte("43")):
+		c.loop.count.acks.Add(1)
 	case bytes.HasPrefix(p, []byte("44")), bytes.HasPrefix(p, []byte("41")), bytes.HasPrefix(p, []byte("1")):
 		return fmt.Errorf("the server refused or ended the session: %.100q", p)
 	}

@@ -15,16 +15,17 @@ import (
 
 type connectCmd struct {
 	options `embed:""`
+	Clients int     `default:"1000" help:"Connections to make (default: ${default})."`
 	Rate    float64 `default:"0" help:"Connections per second; 0: as fast as it goes, --parallel at a time (default: ${default})."`
 }
 
 // Validate is called when the flags have been read.
 func (c *connectCmd) Validate() error {
-	return errors.Join(c.validate(), between("rate", c.Rate, 0, maxRate))
+	return errors.Join(c.validate(), between("clients", c.Clients, 1, maxClients), between("rate", c.Rate, 0, maxRate))
 }
 
 func (c *connectCmd) Run(ctx context.Context) error {
-	set, end, err := c.begin(ctx)
+	set, end, err := c.begin(ctx, c.Clients)
 	if err != nil {
 		return err
 	}

@@ -34,12 +34,4 @@ func (c crowd) heard(client int) (first, n int) {
 	return 0, c.senders
 }
 
-// audience returns how many clients get a message of a sender.
-func (c crowd) audience() int {
-	if c.members > 0 {
-		return c.members
-	}
-	return c.clients - c.stalled
-}
-
 func (c crowd) stalls(client int) bool { return client >= c.clients-c.stalled }

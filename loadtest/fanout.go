@@ -12,6 +12,7 @@ import (
 type fanoutCmd struct {
 	options `embed:""`
 	sending `embed:""`
+	Clients int     `default:"1000" help:"Connections (default: ${default})."`
 	Event   string  `default:"chat message" help:"Event that the server relays (default: ${default})."`
 	Rate    float64 `default:"20" help:"Messages per second, all senders together (default: ${default})."`
 	Senders int     `default:"1" help:"Clients that send in turn, on the nodes in turn (default: ${default})."`
@@ -23,6 +24,7 @@ func (f *fanoutCmd) Validate() error {
 	return errors.Join(
 		f.options.validate(),
 		f.sending.validate(),
+		between("clients", f.Clients, 1, maxClients),
 		between("rate", f.Rate, 0.1, maxRate),
 		between("stalled", f.Stalled, 0, f.Clients-1),
 		between("senders", f.Senders, 1, max(1, f.Clients-f.Stalled)),
@@ -30,7 +32,7 @@ func (f *fanoutCmd) Validate() error {
 }
 
 func (f *fanoutCmd) Run(ctx context.Context) error {
-	set, end, err := f.begin(ctx)
+	set, end, err := f.begin(ctx, f.Clients)
 	if err != nil {
 		return err
 	}

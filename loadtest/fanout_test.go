@@ -222,6 +222,10 @@ func TestCommandLine(t *testing.T) {
 		{"good", append([]string{"fanout", "--url", r.URL, "--warmup=0s", "--json", out}, short...), 0},
 		{"idle", append([]string{"idle", "--url", r.URL, "--settle=0s"}, short...), 0},
 		{"flood", append([]string{"flood", "--url", r.URL, "--warmup=0s", "--senders=2"}, short...), 0},
+		{"rooms", []string{
+			"rooms", "--url", "http://" + startRoomServer(t).addr, "--rooms=2", "--members=2", "--idle-rooms=0,5", "--warmup=0s", "--duration=100ms", "--quiet",
+		}, 0},
+		{"too many idle rooms", []string{"rooms", "--idle-rooms=0,1000001"}, 2},
 		{"connect", append([]string{"connect", "--url", r.URL, "--rate=100"}, clients...), 0},
 		{"storm", append([]string{"storm", "--url", beating.URL, "--bystanders=2", "--within=20ms", "--settle=0s"}, clients...), 0},
 		{"impatient", []string{"storm", "--within=2s", "--patience=1s"}, 2},

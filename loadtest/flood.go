@@ -12,6 +12,7 @@ import (
 type floodCmd struct {
 	options  `embed:""`
 	sending  `embed:""`
+	Clients  int    `default:"1000" help:"Connections (default: ${default})."`
 	Event    string `default:"chat message" help:"Event that the server relays (default: ${default})."`
 	Inflight int    `default:"8" help:"Messages that are under way at a time, all senders together (default: ${default})."`
 	Senders  int    `default:"8" help:"Clients that send, on the nodes in turn (default: ${default})."`
@@ -22,13 +23,14 @@ func (f *floodCmd) Validate() error {
 	return errors.Join(
 		f.options.validate(),
 		f.sending.validate(),
+		between("clients", f.Clients, 1, maxClients),
 		between("inflight", f.Inflight, 1, 10_000),
 		between("senders", f.Senders, 1, min(f.Clients, f.Inflight)),
 	)
 }
 
 func (f *floodCmd) Run(ctx context.Context) error {
-	set, end, err := f.begin(ctx)
+	set, end, err := f.begin(ctx, f.Clients)
 	if err != nil {
 		return err
 	}

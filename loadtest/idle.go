@@ -12,6 +12,7 @@ import (
 
 type idleCmd struct {
 	options  `embed:""`
+	Clients  int           `default:"1000" help:"Connections (default: ${default})."`
 	Duration time.Duration `default:"10s" help:"Time that is measured (default: ${default}, at most 10m)."`
 	Settle   time.Duration `default:"2s" help:"Time between the last connection and the measurement (default: ${default})."`
 }
@@ -20,13 +21,14 @@ type idleCmd struct {
 func (i *idleCmd) Validate() error {
 	return errors.Join(
 		i.validate(),
+		between("clients", i.Clients, 1, maxClients),
 		between("duration", i.Duration, 100*time.Millisecond, maxDuration),
 		between("settle", i.Settle, 0, maxDuration),
 	)
 }
 
 func (i *idleCmd) Run(ctx context.Context) error {
-	set, end, err := i.begin(ctx)
+	set, end, err := i.begin(ctx, i.Clients)
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@
 //
 //	loadtest fanout   one message to every client, at a fixed rate
 //	loadtest flood    messages to every client, as fast as the server relays them
+//	loadtest rooms    one message to the members of a room, at a fixed rate
 //	loadtest idle     connections that only answer heartbeats
 //	loadtest connect  connections made at a rate
 //	loadtest storm    connections that are cut at once and come back, beside others
@@ -12,7 +13,8 @@
 //	loadtest adapters the adapters of both alone: what a message between nodes costs
 //
 // It works against any server that relays the event "chat message" to all of
-// its clients. It needs Linux: clients are driven by epoll, and the cost of
+// its clients; rooms needs one that lets clients join, as loadtest room-server
+// does, which is Chorus, and node/server.js. It needs Linux: clients are driven by epoll, and the cost of
 // local servers is read from /proc.
 package main
 
@@ -30,11 +32,13 @@ import (
 type cli struct {
 	Fanout  fanoutCmd  `cmd:"" help:"Send messages at a fixed rate, each to every client; report latency, loss and cost per delivery."`
 	Flood   floodCmd   `cmd:"" help:"Keep messages under way, each to every client; report deliveries per second of server CPU."`
+	Rooms   roomsCmd   `cmd:"" help:"Send messages at a fixed rate, each to the members of one room; report the cost beside idle rooms."`
 	Idle    idleCmd    `cmd:"" help:"Hold connections that only answer heartbeats; report memory per connection and cost per ping."`
 	Connect connectCmd `cmd:"" help:"Connect clients at a rate, or as fast as it goes; report the time that it takes and its cost."`
 	Storm   stormCmd   `cmd:"" help:"Cut many connections at once, whose clients come back; report how, and what it did to the others."`
 	Compare compareCmd `cmd:"" help:"Run Chorus and Node's socket.io in turn; print medians, spread and ratios."`
 
+	RoomServer  roomServerCmd  `cmd:"" hidden:"" help:"The server under test for rooms."`
 	Adapters    adaptersCmd    `cmd:"" help:"Send messages between two nodes without clients, Chorus and Node's adapters in turn; print what a message costs."`
 	AdapterPeer adapterPeerCmd `cmd:"" hidden:""`
 }

@@ -27,9 +27,10 @@ type codec struct {
 	prefix []byte // a packet up to the run, "42[\"chat message\",\"0123abcd:"
 	text   int    // where in a packet the string starts
 	size   int    // bytes of the string
+	rooms  bool   // a second argument names the room of the sender
 }
 
-func newCodec(event string, run uint32, size int) (*codec, error) {
+func newCodec(event string, run uint32, size int, rooms bool) (*codec, error) {
 	if size < maxHeader {
 		return nil, fmt.Errorf("--size %d: a message needs %d bytes", size, maxHeader)
 	}
@@ -38,7 +39,7 @@ func newCodec(event string, run uint32, size int) (*codec, error) {
 		return nil, fmt.Errorf("--event: %w", err)
 	}
 	start := "42[" + string(name) + `,"`
-	return &codec{prefix: fmt.Appendf(nil, "%s%08x:", start, run), text: len(start), size: size}, nil
+	return &codec{prefix: fmt.Appendf(nil, "%s%08x:", start, run), text: len(start), size: size, rooms: rooms}, nil
 }
 
 // appendPacket appends the Engine.IO packet that emits m.
@@ -52,8 +53,15 @@ func (c *codec) appendPacket(b []byte, m message) []byte {
 	for len(b)-start < c.text+c.size {
 		b = append(b, 'x')
 	}
+	if c.rooms {
+		b = append(b, `","`...)
+		b = append(b, roomName(m.sender)...)
+	}
 	return append(b, `"]`...)
 }
+
+// roomName returns the name of the room that a sender sends to.
+func roomName(sender int) string { return "room" + strconv.Itoa(sender) }
 
 // packetKind says what an event packet is.
 type packetKind int

@@ -11,7 +11,7 @@ import (
 
 func newTestCodec(t testing.TB, size int) *codec {
 	t.Helper()
-	c, err := newCodec(`say "hi"`, 0xbeef, size)
+	c, err := newCodec(`say "hi"`, 0xbeef, size, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestCodecRefusesShortTexts(t *testing.T) {
-	if _, err := newCodec("e", 1, maxHeader-1); err == nil || !strings.Contains(err.Error(), "--size 68") {
+	if _, err := newCodec("e", 1, maxHeader-1, false); err == nil || !strings.Contains(err.Error(), "--size 68") {
 		t.Errorf("newCodec(size %d) = %v, want an error that names the size", maxHeader-1, err)
 	}
 }

@@ -22,7 +22,6 @@ const (
 type options struct {
 	URL         []string      `name:"url" default:"http://127.0.0.1:3000" help:"Nodes under test; clients are spread evenly (default: ${default})."`
 	AllowRemote bool          `help:"Permit URLs that are not loopback addresses."`
-	Clients     int           `default:"1000" help:"Connections (default: ${default})."`
 	Exec        []string      `sep:"none" placeholder:"COMMAND" help:"Start this server for the run and measure it; once for each node."`
 	PID         []int         `name:"pid" help:"Local server processes to measure."`
 	RedisPID    int           `name:"redis-pid" help:"Local Redis process to measure."`
@@ -65,7 +64,6 @@ func (o *options) validate() error {
 	_, err := o.targets()
 	return errors.Join(
 		err,
-		between("clients", o.Clients, 1, maxClients),
 		between("loops", o.Loops, 1, 64),
 		between("parallel", o.Parallel, 1, 1000),
 		between("timeout", o.Timeout, 100*time.Millisecond, maxDuration),
@@ -84,15 +82,15 @@ func (o *options) targets() ([]target, error) {
 	return all, nil
 }
 
-// begin starts the servers of --exec and gives what a run needs. The returned
-// function ends them.
-func (o *options) begin(ctx context.Context) (*setting, func(), error) {
+// begin starts the servers of --exec and gives what a run with so many clients
+// needs. The returned function ends them.
+func (o *options) begin(ctx context.Context, clients int) (*setting, func(), error) {
 	targets, err := o.targets()
 	if err != nil {
 		return nil, nil, err
 	}
 	set := &setting{
-		targets: targets, clients: o.Clients, loops: o.Loops, parallel: o.Parallel, timeout: o.Timeout,
+		targets: targets, clients: clients, loops: o.Loops, parallel: o.Parallel, timeout: o.Timeout,
 		pids: o.PID, redisPID: o.RedisPID,
 	}
 	if !o.Quiet {

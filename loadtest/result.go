@@ -22,6 +22,8 @@ type trafficResult struct {
 	Senders int    `json:"senders"`
 	Size    int    `json:"size"`
 
+	IdleRooms *int `json:"idle_rooms,omitempty"` // rooms to which nobody sends
+
 	FailedConnects int      `json:"failed_connects"`
 	Disconnected   int64    `json:"disconnected"`
 	Sent           int      `json:"sent"`

@@ -16,6 +16,7 @@ import (
 
 type stormCmd struct {
 	options    `embed:""`
+	Clients    int           `default:"10000" help:"Connections that are cut (default: ${default})."`
 	Bystanders int           `default:"1000" help:"Connections besides --clients that stay (default: ${default})."`
 	Within     time.Duration `default:"2s" help:"Time in which those that were cut come back for the first time (default: ${default})."`
 	Settle     time.Duration `default:"2s" help:"Time between the last connection and the cut (default: ${default})."`
@@ -26,7 +27,8 @@ type stormCmd struct {
 func (s *stormCmd) Validate() error {
 	return errors.Join(
 		s.validate(),
-		between("bystanders", s.Bystanders, 0, maxClients-s.Clients),
+		between("clients", s.Clients, 1, maxClients),
+		between("bystanders", s.Bystanders, 0, maxClients),
 		between("within", s.Within, 0, time.Minute),
 		between("settle", s.Settle, 0, maxDuration),
 		between("patience", s.Patience, s.Within, maxDuration),
@@ -34,7 +36,7 @@ func (s *stormCmd) Validate() error {
 }
 
 func (s *stormCmd) Run(ctx context.Context) error {
-	set, end, err := s.begin(ctx)
+	set, end, err := s.begin(ctx, s.Clients)
 	if err != nil {
 		return err
 	}

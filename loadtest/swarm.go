@@ -18,13 +18,13 @@ const spareDescriptors = 100
 // counters are what a loop has counted, read while it runs.
 type counters struct {
 	delivered, damaged, strayed, duplicated, reordered atomic.Int64
-	joined, pings, disconnected, stalledClosed         atomic.Int64
+	joined, acks, pings, disconnected, stalledClosed   atomic.Int64
 }
 
 // totals are the counters of all loops.
 type totals struct {
 	delivered, damaged, strayed, duplicated, reordered int64
-	joined, pings, disconnected, stalledClosed         int64
+	joined, acks, pings, disconnected, stalledClosed   int64
 }
 
 // A swarm is many clients served by few loops.
@@ -82,7 +82,7 @@ func newSwarm(targets []target, loops int, c crowd) (*swarm, error) {
 	if err := checkDescriptors(c.clients); err != nil {
 		return nil, err
 	}
-	codec, err := newCodec(c.event, rand.Uint32(), c.size)
+	codec, err := newCodec(c.event, rand.Uint32(), c.size, c.members > 0)
 	if err != nil {
 		return nil, err
 	}
@@ -131,6 +131,7 @@ func (s *swarm) total() (t totals) {
 		t.duplicated += l.count.duplicated.Load()
 		t.reordered += l.count.reordered.Load()
 		t.joined += l.count.joined.Load()
+		t.acks += l.count.acks.Load()
 		t.pings += l.count.pings.Load()
 		t.disconnected += l.count.disconnected.Load()
 		t.stalledClosed += l.count.stalledClosed.Load()
@@ -190,6 +191,20 @@ func (s *swarm) lost(sent []int) int {
 		}
 	}
 	return total
+}
+
+// expected counts what the clients that were connected, and read, are to get
+// of the messages that each sender sent.
+func (s *swarm) expected(sent []int) (n int64) {
+	for _, c := range s.clients {
+		c.mu.Lock()
+		hears := c.joined && !c.stalls
+		c.mu.Unlock()
+		for i := 0; hears && i < len(c.streams); i++ {
+			n += int64(sent[c.first+i])
+		}
+	}
+	return n
 }
 
 // stall lets those clients that are to stall read no more.

@@ -55,7 +55,7 @@ func (t *traffic) run(ctx context.Context, drive func(context.Context) error, dr
 		err = drive(ctx)
 	}
 	if err == nil {
-		err = t.settle(ctx, made.failed, drain)
+		err = t.settle(ctx, drain)
 	}
 	stop()
 	peak := t.memory.stop()
@@ -77,11 +77,8 @@ func (t *traffic) mark(m *moment, sent int) (err error) {
 
 // settle waits until everything has come or the patience is over, then looks
 // what became of the clients that stalled.
-func (t *traffic) settle(ctx context.Context, failed int, patience time.Duration) error {
-	want := int64(0)
-	for _, n := range t.sent {
-		want += int64(n) * int64(t.crowd.audience()-failed)
-	}
+func (t *traffic) settle(ctx context.Context, patience time.Duration) error {
+	want := t.expected(t.sent)
 	err := await(ctx, patience, func() bool { return t.total().delivered >= want })
 	if err != nil || t.crowd.stalled == 0 {
 		return err

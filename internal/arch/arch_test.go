@@ -52,7 +52,7 @@ var allowed = map[string][]string{
 	"internal/frame":           {},
 	"internal/rooms":           {},
 	"web":                      {},
-	"loadtest/...":             {"loadtest/...", "pkg/adapter", "pkg/adapter/redisadapter", goRedis, gorilla, kong},
+	"loadtest/...":             {"loadtest/...", "pkg/socketio", "pkg/adapter", "pkg/adapter/redisadapter", goRedis, gorilla, kong},
 	"test/...":                 {"pkg/socketio", "pkg/socketio/parser", "pkg/socketio/promsio", "pkg/adapter", "pkg/adapter/redisadapter", "web", goRedis, prometheus},
 }
 

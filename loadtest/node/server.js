@@ -1,4 +1,5 @@
-// The Node.js peer of `loadtest compare`: relays "chat message" to everybody, as the Socket.IO tutorial does.
+// The Node.js peer of `loadtest compare`: relays "chat message" to everybody, as the Socket.IO tutorial does. Clients may
+// join rooms and send to them, as with `loadtest room-server`.
 // HOST and PORT: where it listens. REDIS_URL: joins other servers through @socket.io/redis-adapter.
 // PING_INTERVAL, PING_TIMEOUT: milliseconds, Socket.IO's own defaults otherwise.
 import { createServer } from "node:http";
@@ -20,5 +21,10 @@ const server = createServer();
 const io = new Server(server, options);
 io.on("connection", (socket) => {
   socket.on("chat message", (...args) => io.emit("chat message", ...args));
+  socket.on("join", async (rooms, ack) => {
+    await socket.join(rooms);
+    ack();
+  });
+  socket.on("room message", (text, room) => io.to(room).emit("room message", text, room));
 });
 server.listen(Number(PORT), HOST);
