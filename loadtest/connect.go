@@ -15,6 +15,7 @@ import (
 
 type connectCmd struct {
 	options `embed:""`
+	drawing `embed:""`
 	Clients int     `default:"1000" help:"Connections to make (default: ${default})."`
 	Rate    float64 `default:"0" help:"Connections per second; 0: as fast as it goes, --parallel at a time (default: ${default})."`
 }
@@ -34,7 +35,8 @@ func (c *connectCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.publish(result)
+	title := fmt.Sprintf("%d connections, %.0f/s", result.Clients, result.PerSecond)
+	return errors.Join(c.draw(title, filled(curve{"until in the namespace", &result.taken})), c.publish(result))
 }
 
 // A connectPlan says how connections are made.

@@ -12,6 +12,7 @@ import (
 type fanoutCmd struct {
 	options `embed:""`
 	sending `embed:""`
+	drawing `embed:""`
 	Clients int     `default:"1000" help:"Connections (default: ${default})."`
 	Event   string  `default:"chat message" help:"Event that the server relays (default: ${default})."`
 	Rate    float64 `default:"20" help:"Messages per second, all senders together (default: ${default})."`
@@ -41,7 +42,7 @@ func (f *fanoutCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return f.publish(result)
+	return errors.Join(f.draw(result.Load, result.curves()), f.publish(result))
 }
 
 // A fanoutPlan says what is sent.
@@ -64,8 +65,8 @@ func runFanout(ctx context.Context, set *setting, plan fanoutPlan) (*trafficResu
 	if err != nil {
 		return nil, err
 	}
-	r.Load = fmt.Sprintf("%g messages/s of %d B from %d senders to %d clients on %d nodes",
-		plan.rate, plan.Size, plan.senders, set.clients, len(set.targets))
+	r.Load = fmt.Sprintf("%g messages/s of %d B from %s to %s on %s", plan.rate, plan.Size,
+		several(plan.senders, "sender"), several(set.clients, "client"), several(len(set.targets), "node"))
 	return r, nil
 }
 

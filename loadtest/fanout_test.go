@@ -219,7 +219,7 @@ func TestCommandLine(t *testing.T) {
 		args []string
 		want int
 	}{
-		{"good", append([]string{"fanout", "--url", r.URL, "--warmup=0s", "--json", out}, short...), 0},
+		{"good", append([]string{"fanout", "--url", r.URL, "--warmup=0s", "--json", out, "--svg", out + ".svg"}, short...), 0},
 		{"idle", append([]string{"idle", "--url", r.URL, "--settle=0s"}, short...), 0},
 		{"flood", append([]string{"flood", "--url", r.URL, "--warmup=0s", "--senders=2"}, short...), 0},
 		{"rooms", []string{
@@ -243,6 +243,9 @@ func TestCommandLine(t *testing.T) {
 				t.Errorf("run(%q) = %d, want %d", c.args, got, c.want)
 			}
 		})
+	}
+	if svg, err := os.ReadFile(out + ".svg"); err != nil || !bytes.Contains(svg, []byte("own node")) {
+		t.Errorf("--svg wrote %s, %v, want a curve of the own node", svg, err)
 	}
 	b, err := os.ReadFile(out)
 	var result trafficResult

@@ -12,6 +12,7 @@ import (
 type floodCmd struct {
 	options  `embed:""`
 	sending  `embed:""`
+	drawing  `embed:""`
 	Clients  int    `default:"1000" help:"Connections (default: ${default})."`
 	Event    string `default:"chat message" help:"Event that the server relays (default: ${default})."`
 	Inflight int    `default:"8" help:"Messages that are under way at a time, all senders together (default: ${default})."`
@@ -39,7 +40,7 @@ func (f *floodCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return f.publish(result)
+	return errors.Join(f.draw(result.Load, result.curves()), f.publish(result))
 }
 
 // A floodPlan says what is sent.
@@ -68,8 +69,8 @@ func runFlood(ctx context.Context, set *setting, plan floodPlan) (*trafficResult
 	if err != nil {
 		return nil, err
 	}
-	r.Load = fmt.Sprintf("%d messages of %d B under way, from %d senders to %d clients on %d nodes",
-		plan.inflight, plan.Size, plan.senders, set.clients, len(set.targets))
+	r.Load = fmt.Sprintf("%s of %d B under way, from %s to %s on %s", several(plan.inflight, "message"), plan.Size,
+		several(plan.senders, "sender"), several(set.clients, "client"), several(len(set.targets), "node"))
 	return r, nil
 }
 

@@ -184,6 +184,14 @@ func texts(errs ...error) []string {
 	return all
 }
 
+// several writes a number of things.
+func several(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
 func showOthers(w io.Writer, share float64) {
 	fmt.Fprintf(w, "machine\t%.0f %% of %d cores went to other processes\n", share*100, runtime.NumCPU())
 }

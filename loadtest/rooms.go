@@ -22,6 +22,7 @@ const (
 type roomsCmd struct {
 	options   `embed:""`
 	sending   `embed:""`
+	drawing   `embed:""`
 	Rooms     int     `default:"100" help:"Rooms to which messages are sent in turn (default: ${default})."`
 	Members   int     `default:"10" help:"Members of each, of which one sends (default: ${default})."`
 	IdleRooms []int   `default:"0,10000" help:"Rooms besides, of one member each, to which nobody sends: a run for each number (default: ${default})."`
@@ -56,14 +57,19 @@ func (r *roomsCmd) Run(ctx context.Context) error {
 	}
 	defer end()
 	result := &roomsResult{}
+	var curves []curve
 	for _, idle := range r.IdleRooms {
 		step, err := runRooms(ctx, set, roomsPlan{r.sending, r.Members, idle, r.Rate})
 		if err != nil {
 			return err
 		}
 		result.Steps = append(result.Steps, step)
+		for _, c := range step.curves() {
+			curves = append(curves, curve{fmt.Sprintf("%d idle rooms, %s", idle, c.name), c.h})
+		}
 	}
-	return r.publish(result)
+	title := fmt.Sprintf("%g messages/s to %d rooms of %d members", r.Rate, r.Rooms, r.Members)
+	return errors.Join(r.draw(title, curves), r.publish(result))
 }
 
 // A roomsPlan says what is sent; the clients are spread over rooms of so many
@@ -93,8 +99,8 @@ func runRooms(ctx context.Context, set *setting, plan roomsPlan) (*trafficResult
 		return nil, err
 	}
 	r.IdleRooms = &plan.idleRooms
-	r.Load = fmt.Sprintf("%g messages/s of %d B to %d rooms of %d members in turn, on %d nodes, beside %d idle rooms",
-		plan.rate, plan.Size, rooms, plan.members, len(set.targets), plan.idleRooms)
+	r.Load = fmt.Sprintf("%g messages/s of %d B to %s of %s in turn, on %s, beside %s", plan.rate, plan.Size, several(rooms, "room"),
+		several(plan.members, "member"), several(len(set.targets), "node"), several(plan.idleRooms, "idle room"))
 	return r, nil
 }
 

@@ -16,6 +16,7 @@ import (
 
 type stormCmd struct {
 	options    `embed:""`
+	drawing    `embed:""`
 	Clients    int           `default:"10000" help:"Connections that are cut (default: ${default})."`
 	Bystanders int           `default:"1000" help:"Connections besides --clients that stay (default: ${default})."`
 	Within     time.Duration `default:"2s" help:"Time in which those that were cut come back for the first time (default: ${default})."`
@@ -45,7 +46,8 @@ func (s *stormCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.publish(result)
+	title := fmt.Sprintf("%d connections cut at once, coming back within %v", s.Clients, s.Within)
+	return errors.Join(s.draw(title, filled(curve{"until back", &result.back})), s.publish(result))
 }
 
 // A stormPlan says what stays and how the others come back.
