@@ -54,7 +54,7 @@ func (c *adaptersCmd) Run(ctx context.Context) error {
 	for _, mode := range adapterModes {
 		t := newTable(mode, []string{
 			"publishing node, CPU us per message", "receiving node, CPU us per message", "Redis, CPU us per message",
-		}, nil)
+		})
 		tables = append(tables, t)
 		for run := range c.Runs {
 			for i := range t.contenders {

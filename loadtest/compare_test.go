@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,14 +30,14 @@ func TestCalmRepeatsNoisyRuns(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			runs := 0
-			tab := newTable("t", []string{"cost"}, func(context.Context, starter) (outcome, error) {
+			l := load{rows: []string{"cost"}, run: func(context.Context, contender) (outcome, error) {
 				o := c.outcomes[runs]
 				o.figures = []float64{float64(runs)}
 				runs++
 				return o, nil
-			})
+			}}
 			cmd := &compareCmd{Noise: 1, Patience: c.patience, Quiet: true}
-			got, err := cmd.calm(t.Context(), tab, 0)
+			got, err := cmd.calm(t.Context(), l, contender{})
 			if err != nil || runs != c.want+1 || int(got.figures[0]) != c.want {
 				t.Errorf("calm = %+v, %v after %d runs, want the outcome of run %d", got, err, runs, c.want)
 			}
@@ -111,5 +112,78 @@ func TestServersStop(t *testing.T) {
 	servers{s}.stop()
 	if err := (servers{s}).ended(); err == nil {
 		t.Error("the process goes on after stop")
+	}
+}
+
+// Every bar is about a row of its load, and every load gives as many figures as it has rows.
+func TestLoads(t *testing.T) {
+	c := compareCmd{Clients: 1000, Idle: 10_000, Size: 100, Rate: 20}
+	names := make(map[string]bool)
+	for _, l := range c.loads() {
+		if names[l.name] {
+			t.Errorf("two loads %s", l.name)
+		}
+		names[l.name] = true
+		for _, b := range l.bars {
+			if !slices.Contains(l.rows, b.row) {
+				t.Errorf("%s: the bar %q has no row", l.name, b.row)
+			}
+			if b.limit == 0 && b.ratio == 0 {
+				t.Errorf("%s: the bar %q is none", l.name, b.row)
+			}
+			if l.alone && b.ratio != 0 {
+				t.Errorf("%s: the bar %q compares with nobody", l.name, b.row)
+			}
+		}
+	}
+}
+
+func TestChosen(t *testing.T) {
+	for _, c := range []struct {
+		loads []string
+		want  string // names, or what the error says
+	}{
+		{[]string{"idle", "fanout", "storm"}, "fanout idle storm"},
+		{[]string{"fanout", "fan"}, `no load "fan"`},
+		{nil, "at least one"},
+	} {
+		cmd := compareCmd{Loads: c.loads}
+		got, err := cmd.chosen()
+		var names []string
+		for _, l := range got {
+			names = append(names, l.name)
+		}
+		if text := strings.Join(names, " "); text != c.want && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("chosen(%q) = %q, %v, want %s", c.loads, text, err, c.want)
+		}
+	}
+}
+
+// Real servers under each load that is quick enough: it fills its rows, and nothing goes wrong.
+func TestLoadsRun(t *testing.T) {
+	c := compareCmd{Clients: 20, Idle: 20, Size: 100, Rate: 20, Runs: 1, Duration: 200 * time.Millisecond, Noise: 1, Quiet: true}
+	who := contender{roomServer{}, roomServer{}}
+	for _, l := range c.loads() {
+		if !slices.Contains([]string{"fanout", "flood", "idle", "connect", "rooms", "storm"}, l.name) {
+			continue
+		}
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
+			tab, err := c.measure(t.Context(), l, []contender{who, who})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tab.faults() {
+				t.Errorf("faults: %s", renderTables([]*table{tab}))
+			}
+			for row, values := range tab.chorus() {
+				if len(values) != 1 {
+					t.Errorf("%s has %d values, want 1", tab.rows[row], len(values))
+				}
+			}
+			if (len(tab.curves()) > 0) != (l.name != "idle") {
+				t.Errorf("%d distributions of latencies", len(tab.curves()))
+			}
+		})
 	}
 }

@@ -58,6 +58,21 @@ func (c chorus) start(n nodeSpec) (*server, error) {
 	return startServer("chorus", nil, c.program, args...)
 }
 
+// roomServer is Chorus as the library is used, with rooms that clients may join.
+type roomServer struct{}
+
+func (roomServer) start(n nodeSpec) (*server, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"room-server", "--addr", n.addr}
+	if n.ping > 0 {
+		args = append(args, "--ping-interval", n.ping.String())
+	}
+	return startServer("room-server", nil, self, args...)
+}
+
 // clusterSpec says what is started for one run.
 type clusterSpec struct {
 	nodes int

@@ -53,6 +53,8 @@ func runIdle(ctx context.Context, set *setting, duration, settle time.Duration) 
 		return fmt.Sprintf("%4.0fs  pings %d  disconnected %d", s.now().Seconds(), n.pings, n.disconnected)
 	})
 	defer stop()
+	memory := set.watchMemory()
+	defer memory.stop()
 	empty, err := set.cost(os.Getpid())
 	if err != nil {
 		return nil, err
@@ -90,6 +92,7 @@ func runIdle(ctx context.Context, set *setting, duration, settle time.Duration) 
 	}
 	r.OthersBusy = others(before, after, end-from)
 	if len(set.pids) > 0 {
+		r.ServerRSS, r.ServerRSSPeak = after.server.rss, memory.peak.Load()
 		open := set.clients - made.failed
 		r.BytesPerConnection = (after.server.rss - empty.server.rss) / int64(open)
 		r.MicrosPerConnect = perUnit{float64(open)}.micros(full.server.cpu - empty.server.cpu)

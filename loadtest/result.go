@@ -152,13 +152,17 @@ type idleResult struct {
 	Seconds            float64  `json:"seconds"`
 	Pings              int64    `json:"pings"`
 	BytesPerConnection int64    `json:"server_rss_bytes_per_connection,omitempty"`
+	ServerRSS          int64    `json:"server_rss_bytes,omitempty"`
+	ServerRSSPeak      int64    `json:"server_rss_peak_bytes,omitempty"`
 	MicrosPerConnect   float64  `json:"server_cpu_us_per_connect,omitempty"`
 	MicrosPerPing      float64  `json:"server_cpu_us_per_ping,omitempty"`
 	OthersBusy         float64  `json:"others_busy"`
 	Errors             []string `json:"errors,omitempty"`
 }
 
-func (r *idleResult) faults() bool { return r.FailedConnects > 0 || r.Disconnected > 0 }
+func (r *idleResult) mistakes() float64 { return float64(r.FailedConnects) + float64(r.Disconnected) }
+
+func (r *idleResult) faults() bool { return r.mistakes() > 0 }
 
 func (r *idleResult) table(w io.Writer) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -167,6 +171,7 @@ func (r *idleResult) table(w io.Writer) {
 	if r.BytesPerConnection != 0 {
 		fmt.Fprintf(t, "server\t%d B resident per connection, %.0f us of CPU per connect, %.1f us per ping and pong\n",
 			r.BytesPerConnection, r.MicrosPerConnect, r.MicrosPerPing)
+		fmt.Fprintf(t, "memory\t%.1f MB resident, %.1f MB at most\n", megabytes(r.ServerRSS), megabytes(r.ServerRSSPeak))
 	}
 	showOthers(t, r.OthersBusy)
 	showErrors(t, r.Errors)

@@ -20,7 +20,7 @@ func startRoomServer(t *testing.T) target {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- serveRooms(ctx, l) }()
+	go func() { done <- serveRooms(ctx, l, 0) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -13,10 +13,11 @@ import (
 	"example.com/chorus/pkg/socketio"
 )
 
-// roomServerCmd is a Chorus server whose clients may join rooms: what
-// node/server.js is for Node.js.
+// roomServerCmd is a Chorus server with the events of node/server.js: besides
+// that of chorus serve, those for rooms.
 type roomServerCmd struct {
-	Addr string `default:"127.0.0.1:3000" help:"Where it listens (default: ${default})."`
+	Addr         string        `default:"127.0.0.1:3000" help:"Where it listens (default: ${default})."`
+	PingInterval time.Duration `default:"25s" help:"Time between two pings of a client (default: ${default})."`
 }
 
 // Run serves until ctx ends.
@@ -25,14 +26,17 @@ func (c *roomServerCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return serveRooms(ctx, l)
+	return serveRooms(ctx, l, c.PingInterval)
 }
 
-func serveRooms(ctx context.Context, l net.Listener) error {
-	io, err := socketio.NewServer(&socketio.Options{Logger: slog.New(slog.DiscardHandler)})
+func serveRooms(ctx context.Context, l net.Listener, ping time.Duration) error {
+	io, err := socketio.NewServer(&socketio.Options{PingInterval: ping, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return err
 	}
+	io.On(defaultEvent, func(ctx context.Context, _ *socketio.Socket, args socketio.Args) error {
+		return io.Emit(ctx, defaultEvent, args)
+	})
 	io.On(joinEvent, func(ctx context.Context, s *socketio.Socket, args socketio.Args) error {
 		var rooms []string
 		if err := args.Decode(&rooms); err != nil {

@@ -49,10 +49,10 @@ func (d drawing) draw(title string, curves []curve) error {
 
 // The plot: where its area lies in the picture, in pixels.
 const (
-	svgWidth, svgHeight = 720, 380
-	plotLeft, plotRight = 64, svgWidth - 24
-	plotTop, plotBottom = 48, svgHeight - 56
-	svgColors           = 6
+	svgWidth, plotHeight = 720, 270
+	plotLeft, plotRight  = 64, svgWidth - 24
+	legendTop, legendRow = 48, 20 // two entries in a row
+	svgColors            = 6
 )
 
 // Both sets of colours have a contrast of at least 4.5 to their background,
@@ -65,18 +65,25 @@ text{fill:var(--ink)}.rule{stroke:var(--rule)}.curve{fill:none;stroke-width:2}
 `
 
 // renderSVG draws latencies over percentiles. The percentile axis grows with
-// the number of nines, since that is where servers differ.
+// the number of nines, since that is where servers differ, and the other with
+// the logarithm, since they differ by factors.
 func renderSVG(title string, curves []curve) string {
-	most, top := uint64(1), 0.0
+	values, low, high := uint64(1), math.Inf(1), 0.0
 	for _, c := range curves {
-		most = max(most, c.h.total)
-		top = max(top, millis(c.h.quantile(1)))
+		values = max(values, c.h.total)
+		low = min(low, millis(c.h.quantile(0.05)))
+		high = max(high, millis(c.h.quantile(1)))
 	}
-	nines := math.Min(5, math.Max(2, math.Floor(math.Log10(float64(most)))))
-	step := tickStep(top)
-	top = math.Max(step, math.Ceil(top/step)*step)
+	nines := math.Min(5, math.Max(2, math.Floor(math.Log10(float64(values)))))
+	ticks := logTicks(low, high)
+	low, high = ticks[0], ticks[len(ticks)-1]
+	plotTop := legendTop + legendRow*((len(curves)+1)/2)
+	plotBottom := plotTop + plotHeight
+	svgHeight := plotBottom + 56
 	x := func(n float64) float64 { return plotLeft + n/nines*(plotRight-plotLeft) }
-	y := func(ms float64) float64 { return plotBottom - ms/top*(plotBottom-plotTop) }
+	y := func(ms float64) float64 {
+		return float64(plotBottom) - math.Log(max(ms, low)/low)/math.Log(high/low)*plotHeight
+	}
 
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img"><title>%s</title>`+"\n",
@@ -84,14 +91,14 @@ func renderSVG(title string, curves []curve) string {
 	b.WriteString(svgStyle)
 	fmt.Fprintf(&b, `<rect width="%d" height="%d" fill="var(--paper)"/>`+"\n", svgWidth, svgHeight)
 	fmt.Fprintf(&b, `<text x="%d" y="26" font-weight="600">%s</text>`+"\n", plotLeft, html.EscapeString(title))
-	for ms := 0.0; ms <= top*1.001; ms += step {
+	for _, ms := range ticks {
 		fmt.Fprintf(&b, `<path class="rule" d="M%d %.1fH%d"/><text x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n",
 			plotLeft, y(ms), plotRight, plotLeft-8, y(ms)+4, number(ms))
 	}
 	for n := 0.0; n <= nines; n++ {
-		tickX(&b, x(n), 100*(1-math.Pow(10, -n)))
+		tickX(&b, x(n), plotTop, 100*(1-math.Pow(10, -n)))
 	}
-	tickX(&b, x(math.Log10(2)), 50)
+	tickX(&b, x(math.Log10(2)), plotTop, 50)
 	fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="middle">percentile, %%</text>`+"\n", (plotLeft+plotRight)/2, svgHeight-14)
 	fmt.Fprintf(&b, `<text transform="translate(18 %d) rotate(-90)" text-anchor="middle">latency, ms</text>`+"\n", (plotTop+plotBottom)/2)
 	for i, c := range curves {
@@ -101,13 +108,12 @@ func renderSVG(title string, curves []curve) string {
 	return b.String()
 }
 
-func tickX(b *strings.Builder, x, percentile float64) {
+func tickX(b *strings.Builder, x float64, top int, percentile float64) {
 	fmt.Fprintf(b, `<path class="rule" d="M%.1f %dV%d"/><text x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n",
-		x, plotTop, plotBottom, x, plotBottom+18, number(percentile))
+		x, top, top+plotHeight, x, top+plotHeight+18, number(percentile))
 }
 
-// drawCurve draws one distribution and its entry of the legend, which is in
-// the corner that no distribution reaches.
+// drawCurve draws one distribution and its entry of the legend.
 func drawCurve(b *strings.Builder, i int, c curve, nines float64, x, y func(float64) float64) {
 	const points = 200
 	color := i % svgColors
@@ -117,23 +123,40 @@ func drawCurve(b *strings.Builder, i int, c curve, nines float64, x, y func(floa
 		fmt.Fprintf(b, "%c%.1f %.1f", "ML"[min(k, 1)], x(n), y(millis(c.h.quantile(1-math.Pow(10, -n)))))
 	}
 	b.WriteString(`"/>` + "\n")
-	at := plotTop + 20 + 20*i
+	left, at := plotLeft+i%2*(plotRight-plotLeft)/2, legendTop+i/2*legendRow
 	fmt.Fprintf(b, `<path class="curve" stroke="var(--c%d)" d="M%d %dh24"/><text x="%d" y="%d">%s</text>`+"\n",
-		color, plotLeft+16, at-4, plotLeft+48, at, html.EscapeString(c.name))
+		color, left, at-4, left+32, at, html.EscapeString(c.name))
 }
 
-// tickStep returns 1, 2 or 5 times a power of ten, so that about five fit.
-func tickStep(top float64) float64 {
-	if top <= 0 {
-		return 1
+// maxTicks are what the axis of latencies has room for.
+const maxTicks = 9
+
+// logTicks returns steps from at most low to at least high, at least two: 1, 2
+// and 5 times powers of ten, or the powers alone if that would be too many.
+func logTicks(low, high float64) []float64 {
+	if high <= 0 { // nothing to draw
+		low, high = 1, 1
 	}
-	power := math.Pow(10, math.Floor(math.Log10(top/5)))
-	for _, m := range []float64{1, 2, 5} {
-		if top/(m*power) <= 6 {
-			return m * power
+	low = max(low, 0.01)
+	if fine := ticksBetween(low, high, 1, 2, 5); len(fine) <= maxTicks {
+		return fine
+	}
+	return ticksBetween(low, high, 1)
+}
+
+func ticksBetween(low, high float64, steps ...float64) (ticks []float64) {
+	for exponent := math.Floor(math.Log10(low)); ; exponent++ {
+		for _, step := range steps {
+			tick := step * math.Pow(10, exponent)
+			if tick <= low {
+				ticks = ticks[:0] // this one is nearer
+			}
+			ticks = append(ticks, tick)
+			if tick >= high && len(ticks) > 1 {
+				return ticks
+			}
 		}
 	}
-	return 10 * power
 }
 
 // number writes a number without zeros that say nothing.

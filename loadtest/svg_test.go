@@ -38,7 +38,7 @@ func TestRenderSVG(t *testing.T) {
 			texts[string(c)] = true
 		}
 	}
-	for _, want := range []string{`a < b & "c"`, "own <node>", "other", "percentile, %", "latency, ms", "0", "50", "90", "99", "99.9", "500", "2000"} {
+	for _, want := range []string{`a < b & "c"`, "own <node>", "other", "percentile, %", "latency, ms", "0", "50", "90", "99", "99.9", "100", "2000"} {
 		if !texts[want] {
 			t.Errorf("no text %q", want)
 		}
@@ -54,7 +54,7 @@ func TestRenderSVG(t *testing.T) {
 			if n, err := readPoint(point, &x, &y); n != 2 || err != nil {
 				t.Fatalf("point %q: %v", point, err)
 			}
-			if y > last || y < plotTop || y > plotBottom || x < plotLeft || x > plotRight {
+			if y > last || y < legendTop || y > legendTop+legendRow+plotHeight || x < plotLeft || x > plotRight {
 				t.Fatalf("point %q falls, or is outside of the plot", point)
 			}
 			last = y
@@ -73,10 +73,25 @@ func readPoint(point string, x, y *float64) (n int, err error) {
 	return n, err
 }
 
-func TestTickStep(t *testing.T) {
-	for _, c := range []struct{ top, want float64 }{{0, 1}, {0.3, 0.05}, {4.9, 1}, {5, 1}, {11, 2}, {29, 5}, {61, 20}, {1000, 200}} {
-		if got := tickStep(c.top); math.Abs(got-c.want) > c.want*1e-9 {
-			t.Errorf("tickStep(%v) = %v, want %v", c.top, got, c.want)
+func TestLogTicks(t *testing.T) {
+	for _, c := range []struct {
+		low, high float64
+		want      string
+	}{
+		{3, 30, "[2 5 10 20 50]"},
+		{2, 50, "[2 5 10 20 50]"},
+		{7, 7, "[5 10]"},
+		{0.4, 900, "[0.1 1 10 100 1000]"},
+		{1, 1, "[1 2]"},
+		{0, 0.5, "[0.01 0.02 0.05 0.1 0.2 0.5]"},
+		{math.Inf(1), 0, "[1 2]"},
+	} {
+		var texts []string
+		for _, tick := range logTicks(c.low, c.high) {
+			texts = append(texts, number(tick))
+		}
+		if got := "[" + strings.Join(texts, " ") + "]"; got != c.want {
+			t.Errorf("logTicks(%v, %v) = %v, want %v", c.low, c.high, got, c.want)
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,17 +22,17 @@ func TestMedian(t *testing.T) {
 }
 
 func TestRenderTables(t *testing.T) {
-	tab := newTable("Load", []string{"cost"}, nil)
+	tab := newTable("Load", []string{"cost"})
 	for _, run := range []struct {
 		who int
 		outcome
 	}{
-		{0, outcome{[]float64{20}, 0, 0.1}},
-		{1, outcome{[]float64{5}, 0, 0.2}},
-		{1, outcome{[]float64{4}, 1, 0}},
-		{0, outcome{[]float64{16}, 0, 0.3}},
-		{0, outcome{[]float64{123.4}, 0, 0.05}},
-		{1, outcome{[]float64{6.126}, 0, 0}},
+		{0, outcome{figures: []float64{20}, mistakes: 0, noise: 0.1}},
+		{1, outcome{figures: []float64{5}, mistakes: 0, noise: 0.2}},
+		{1, outcome{figures: []float64{4}, mistakes: 1, noise: 0}},
+		{0, outcome{figures: []float64{16}, mistakes: 0, noise: 0.3}},
+		{0, outcome{figures: []float64{123.4}, mistakes: 0, noise: 0.05}},
+		{1, outcome{figures: []float64{6.126}, mistakes: 0, noise: 0}},
 	} {
 		tab.add(run.who, run.outcome)
 	}
@@ -46,6 +47,39 @@ func TestRenderTables(t *testing.T) {
 `
 	if got := renderTables([]*table{tab}); got != want {
 		t.Errorf("renderTables = %s, want %s", got, want)
+	}
+}
+
+func TestRenderTableAlone(t *testing.T) {
+	tab := newTableAlone("Load", []string{"cost"})
+	tab.add(0, outcome{figures: []float64{3}})
+	want := `
+**Load**
+
+| | Chorus |
+|---|---|
+| cost | 3.00 (3.00-3.00) |
+| ` + noiseRow + ` | 0 (0-0) |
+| ` + mistakeRow + ` | 0 (0-0) |
+`
+	if got := renderTables([]*table{tab}); got != want {
+		t.Errorf("renderTables = %s, want %s", got, want)
+	}
+}
+
+// Distributions of several runs become one.
+func TestTableCurves(t *testing.T) {
+	tab := newTable("Load", []string{"cost"})
+	for range 2 {
+		tab.add(0, outcome{figures: []float64{1}, curves: []curve{{"", ramp(1)}}})
+		tab.add(1, outcome{figures: []float64{1}, curves: []curve{{"own node", ramp(2)}, {"other nodes", ramp(3)}}})
+	}
+	var got []string
+	for _, c := range tab.curves() {
+		got = append(got, fmt.Sprint(c.name, " ", c.h.total))
+	}
+	if want := "[Node.js socket.io 2000 Chorus, own node 2000 Chorus, other nodes 2000]"; fmt.Sprint(got) != want {
+		t.Errorf("curves = %v, want %s", got, want)
 	}
 }
 
