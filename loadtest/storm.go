@@ -154,9 +154,10 @@ func (t *storm) comeBack(ctx context.Context, c *client) {
 		if pause(ctx, at-t.now()) != nil {
 			return
 		}
+		late := t.now() - at
 		err := t.join(ctx, c, t.set.timeout)
 		now := t.now()
-		t.attempts.add(now-at, 0, err)
+		t.attempts.add(now-at, late, err)
 		if err == nil {
 			t.backMu.Lock()
 			defer t.backMu.Unlock()
@@ -199,7 +200,8 @@ func (t *storm) result(made *connects, before, after cost) *stormResult {
 		FailedConnects: made.failed, Disconnected: t.total().disconnected,
 		Back: int(t.back.total), Abandoned: t.abandoned, Seconds: (t.end - t.cut).Seconds(),
 		Retries: t.retries.Load(), Refused: t.attempts.refused, RetryAfter: t.told.Load(),
-		LatePings: t.latePings, LongestSilence: t.silence.Seconds(),
+		StartDelayP99: millis(t.attempts.late.quantile(0.99)),
+		LatePings:     t.latePings, LongestSilence: t.silence.Seconds(),
 		Failed: t.attempts.failed, Latency: summarize(&t.back), back: t.back,
 		GeneratorCores: (after.generator.cpu - before.generator.cpu).Seconds() / (t.end - t.cut).Seconds(),
 		OthersBusy:     others(before, after, t.end-t.cut),

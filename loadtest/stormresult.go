@@ -36,6 +36,7 @@ type stormResult struct {
 	ServerRSSPeak    int64    `json:"server_rss_peak_bytes,omitempty"`
 	PeakRatio        float64  `json:"server_rss_peak_ratio,omitempty"`
 	GeneratorCores   float64  `json:"generator_cores"`
+	StartDelayP99    float64  `json:"start_delay_p99_ms"`
 	OthersBusy       float64  `json:"others_busy"`
 	Errors           []string `json:"errors,omitempty"`
 
@@ -61,7 +62,7 @@ func (r *stormResult) table(w io.Writer) {
 		fmt.Fprintf(t, "server\t%.0f us of CPU per connection cut and made; %.1f MB resident before, %.1f MB at most, %.2f times\n",
 			r.MicrosPerConnect, float64(r.ServerRSSSteady)/1e6, float64(r.ServerRSSPeak)/1e6, r.PeakRatio)
 	}
-	fmt.Fprintf(t, "generator\t%.2f cores\n", r.GeneratorCores)
+	fmt.Fprintf(t, "generator\t%.2f cores, p99 of starting late %.2f ms\n", r.GeneratorCores, r.StartDelayP99)
 	showOthers(t, r.OthersBusy)
 	showErrors(t, r.Errors)
 	t.Flush()
