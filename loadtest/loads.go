@@ -25,6 +25,22 @@ const floodInflight = 8
 // ten times their default, so that a short run sees enough pings.
 const idlePing = 2500 * time.Millisecond
 
+// Sizes of the loads whose bars are about growth and trouble.
+const (
+	growthDeliveries = 20_000 // a second, whatever the number of clients
+
+	roomsCount, roomsMembers, roomsRate = 100, 10, 1000
+
+	stalledClients, stalledCount, stalledRate, stalledSize = 10_000, 100, 4, 4000
+	stalledDuration                                        = 20 * time.Second // longer than a server may wait for a client
+
+	stormBystanders = 1000
+	stormWithin     = 2 * time.Second
+)
+
+// growthSizes are numbers of clients.
+var growthSizes = []int{500, 1000, 5000, 10_000}
+
 // Rows that bars look at.
 const (
 	cpuRow        = "server CPU, us per delivery"
@@ -89,7 +105,7 @@ func (c *compareCmd) loads() []load {
 		{
 			name: "stalled", title: fmt.Sprintf("%d clients, of which %d read nothing, %d messages/s of %d B", stalledClients, stalledCount, stalledRate, stalledSize),
 			rows: []string{"p99 without stalled clients, ms", "p99 of the others, ms", besideRow, stalledMemory, "resident memory at most, MB", "stalled clients that the server closed"},
-			bars: []bar{{row: besideRow, limit: 1.1}, {row: stalledMemory, limit: 1.5}},
+			bars: []bar{{row: besideRow, limit: 1.1}, {row: stalledMemory, limit: 1.5}}, // a queue of 1 MiB, and its upkeep
 			run:  c.stalled,
 		},
 		{
@@ -107,122 +123,31 @@ func latencyRows(first string) []string {
 	return []string{first, "latency p50, ms", "latency p90, ms", p99Row, "latency p99.9, ms", "longest latency, ms"}
 }
 
-// figures are those of latencyRows; without values they are zero.
-func (l *latency) figures(first float64) []float64 {
-	if l == nil {
-		l = &latency{}
-	}
-	return []float64{first, l.P50, l.P90, l.P99, l.P999, l.Max}
-}
-
-func megabytes(n int64) float64 { return float64(n) / 1e6 }
-
-// outcome is what a table needs of a run.
-func (r *trafficResult) outcome(figures ...float64) outcome {
-	return outcome{figures: figures, mistakes: r.mistakes(), noise: r.OthersBusy, curves: r.curves()}
-}
-
-// start starts fresh servers for a run with so many clients.
-func start(ctx context.Context, s starter, spec clusterSpec, clients int) (*setting, func(), error) {
-	set, stop, err := startCluster(ctx, s, spec)
-	if err != nil {
-		return nil, nil, err
-	}
-	set.clients = clients
-	return set, stop, nil
-}
-
-// send puts fresh servers under messages at a rate.
-func (c *compareCmd) send(ctx context.Context, s starter, spec clusterSpec, clients int, plan fanoutPlan) (*trafficResult, error) {
-	set, stop, err := start(ctx, s, spec, clients)
-	if err != nil {
-		return nil, err
-	}
-	defer stop()
-	r, err := runFanout(ctx, set, plan)
-	if err != nil {
-		return nil, err
-	}
-	if r.Own == nil || spec.nodes > 1 && r.Other == nil {
-		return nil, fmt.Errorf("nothing was delivered: %v", r.Errors)
-	}
-	return r, nil
-}
-
-func (c *compareCmd) sending() sending {
-	return sending{Duration: c.Duration, Warmup: c.Warmup, Drain: 10 * time.Second, Size: c.Size}
-}
-
-func (c *compareCmd) fanoutPlan() fanoutPlan {
-	return fanoutPlan{sending: c.sending(), event: defaultEvent, rate: c.Rate, senders: 1}
-}
-
-func (c *compareCmd) fanout(ctx context.Context, who contender) (outcome, error) {
-	r, err := c.send(ctx, who.server, clusterSpec{nodes: 1}, c.Clients, c.fanoutPlan())
-	if err != nil {
-		return outcome{}, err
-	}
-	return r.outcome(append(r.Own.figures(r.ServerMicros), megabytes(r.ServerRSS), megabytes(r.ServerRSSPeak))...), nil
-}
-
-func (c *compareCmd) twoNodes(ctx context.Context, who contender) (outcome, error) {
-	r, err := c.send(ctx, who.server, clusterSpec{nodes: 2, redis: true}, c.Clients, c.fanoutPlan())
-	if err != nil {
-		return outcome{}, err
-	}
-	return r.outcome(r.ServerMicros, r.RedisMicros, r.ServerMicros+r.RedisMicros, r.Own.P50, r.Own.P99, r.Other.P50, r.Other.P99,
-		r.Other.P50-r.Own.P50), nil
-}
-
 func (c *compareCmd) flooded(name string, clients int, b bar) load {
 	return load{
 		name:  name,
 		title: fmt.Sprintf("Flood, one node, %d WebSocket clients, %d messages of %d B under way", clients, floodInflight, c.Size),
 		rows:  append(latencyRows(floodRow), "deliveries per second", "resident memory at most, MB", "the generator's share of a processor, %"),
 		bars:  []bar{b},
-		run: func(ctx context.Context, who contender) (outcome, error) {
-			set, stop, err := start(ctx, who.server, clusterSpec{nodes: 1}, clients)
-			if err != nil {
-				return outcome{}, err
-			}
-			defer stop()
-			r, err := runFlood(ctx, set, floodPlan{sending: c.sending(), event: defaultEvent, inflight: floodInflight, senders: floodInflight})
-			if err != nil {
-				return outcome{}, err
-			}
-			return r.outcome(append(r.Own.figures(r.PerServerSecond), r.PerSecond, megabytes(r.ServerRSSPeak), r.GeneratorCores*100)...), nil
-		},
+		run:   func(ctx context.Context, who contender) (outcome, error) { return c.flood(ctx, who, clients) },
 	}
 }
 
-func (c *compareCmd) idle(ctx context.Context, who contender) (outcome, error) {
-	set, stop, err := start(ctx, who.server, clusterSpec{nodes: 1, ping: idlePing}, c.Idle)
-	if err != nil {
-		return outcome{}, err
+// growth is the same number of deliveries to more and more clients.
+func (c *compareCmd) growth() load {
+	l := load{
+		name: "growth", title: fmt.Sprintf("Growth, one node, %d deliveries/s of %d B, whatever the number of clients", growthDeliveries, c.Size),
+		bars:  []bar{{row: growthRow, limit: 1.2}, {row: linearRow, limit: 1.2}},
+		alone: true,
+		run:   c.grow,
 	}
-	defer stop()
-	r, err := runIdle(ctx, set, c.Duration, c.Warmup)
-	if err != nil {
-		return outcome{}, err
+	for _, n := range growthSizes {
+		l.rows = append(l.rows, fmt.Sprintf("CPU, us per delivery, %d clients", n))
 	}
-	return outcome{
-		figures:  []float64{float64(r.BytesPerConnection), r.MicrosPerConnect, r.MicrosPerPing, megabytes(r.ServerRSSPeak)},
-		mistakes: r.mistakes(), noise: r.OthersBusy,
-	}, nil
-}
-
-func (c *compareCmd) connect(ctx context.Context, who contender) (outcome, error) {
-	set, stop, err := start(ctx, who.server, clusterSpec{nodes: 1}, c.Idle)
-	if err != nil {
-		return outcome{}, err
+	l.rows = append(l.rows, growthRow)
+	for _, n := range growthSizes {
+		l.rows = append(l.rows, fmt.Sprintf("resident memory before messages, MB, %d clients", n))
 	}
-	defer stop()
-	r, err := runConnect(ctx, set, 0)
-	if err != nil {
-		return outcome{}, err
-	}
-	return outcome{
-		figures:  append(r.Latency.figures(r.MicrosPerConnect), r.PerSecond, megabytes(r.ServerRSSPeak)),
-		mistakes: r.mistakes(), noise: r.OthersBusy, curves: filled(curve{"", &r.taken}),
-	}, nil
+	l.rows = append(l.rows, linearRow)
+	return l
 }

@@ -28,6 +28,7 @@ type relay struct {
 	busy  func(handshake int) bool                                // answer 503; nil: never
 
 	handshakes atomic.Int64
+	running    sync.WaitGroup // handlers, which the server forgets once they are WebSockets
 
 	mu       sync.Mutex
 	conns    []*relayConn
@@ -64,11 +65,21 @@ func (c *relayConn) beat(every time.Duration, done <-chan struct{}) {
 func startRelay(t *testing.T, r *relay) *relay {
 	t.Helper()
 	r.Server = httptest.NewServer(r)
-	t.Cleanup(r.Server.Close)
+	t.Cleanup(func() {
+		r.Server.Close()
+		r.mu.Lock()
+		for _, c := range r.conns {
+			c.Close()
+		}
+		r.mu.Unlock()
+		r.running.Wait()
+	})
 	return r
 }
 
 func (r *relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	r.running.Add(1)
+	defer r.running.Done()
 	if req.URL.Path != "/socket.io/" || req.URL.Query().Get("EIO") != "4" || req.URL.Query().Get("transport") != "websocket" {
 		http.Error(w, "bad request", http.StatusBadRequest)
 		return
@@ -97,7 +108,7 @@ func (r *relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if r.every > 0 {
 		done := make(chan struct{})
 		defer close(done)
-		go c.beat(r.every, done)
+		r.running.Go(func() { c.beat(r.every, done) })
 	}
 	for {
 		_, p, err := c.ReadMessage()
