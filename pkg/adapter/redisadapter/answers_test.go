@@ -16,6 +16,7 @@ import (
 // TestAnswersDoNotWait lets more acknowledgements come than may wait while Redis is gone, or silent: what is lost is
 // counted, and nobody who read one from a client was held up.
 func TestAnswersDoNotWait(t *testing.T) {
+	t.Parallel()
 	const queue, acks = 16, 1000
 	const classic = `{"uid":"nnnnnn","requestId":"1","type":7,"opts":{"rooms":[]},"packet":{"data":["q"],"nsp":"/"}}`
 	const clustered = `{"type":3,"data":{"packet":{"type":2,"data":["q"]},"requestId":"1","opts":{"rooms":[],"except":[],"flags":{}}},` +
@@ -37,6 +38,7 @@ func TestAnswersDoNotWait(t *testing.T) {
 	} {
 		for name, stop := range map[string]func(*redisServer){"gone": (*redisServer).kill, "silent": (*redisServer).freeze} {
 			t.Run(mode.name+" "+name, func(t *testing.T) {
+				t.Parallel()
 				server := startRedis(t)
 				a := mode.make(client(t, server.addr))
 				t.Cleanup(func() {

@@ -2,6 +2,7 @@ package redisadapter_test
 
 import (
 	"fmt"
+	"path"
 	"testing"
 	"time"
 
@@ -63,18 +64,34 @@ func TestRedis(t *testing.T) {
 	}
 }
 
+// requestOptions are for a test of adaptertest.RunRequests. What it does not wait for is so long that a busy machine does
+// not come near it.
+func requestOptions(t *testing.T) redisadapter.Options {
+	o := redisadapter.Options{
+		Logger: quiet(nil), Prefix: t.Name(), RequestTimeout: patience, HeartbeatInterval: 200 * time.Millisecond, HeartbeatLapse: 3 * time.Second,
+	}
+	switch path.Base(t.Name()) {
+	case "SilentNode":
+		o.RequestTimeout = 3 * time.Second
+	case "NodeDies":
+		o.HeartbeatLapse = 1500 * time.Millisecond
+	}
+	return o
+}
+
 func TestRedisRequests(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	for specific, s := range map[bool]redisadapter.Subscription{false: redisadapter.SubscribeRooms, true: redisadapter.SubscribePattern} {
 		t.Run(fmt.Sprint("specific ", specific), func(t *testing.T) {
+			t.Parallel()
 			adaptertest.RunRequests(t, adaptertest.Requests{
 				FirstValue: true,
 				Kill:       func(_ *testing.T, a adapter.Adapter) { redisadapter.Kill(a) },
 				Connect: func(t *testing.T) []adapter.Adapter {
-					return nodes(t, server.addr, 3, redisadapter.Options{
-						Prefix: t.Name(), Subscription: s, RequestTimeout: 3 * time.Second, PublishOnSpecificResponseChannel: specific,
-						HeartbeatInterval: 200 * time.Millisecond, HeartbeatLapse: time.Second,
-					})
+					o := requestOptions(t)
+					o.Subscription, o.PublishOnSpecificResponseChannel = s, specific
+					return nodes(t, server.addr, 3, o)
 				},
 			})
 		})

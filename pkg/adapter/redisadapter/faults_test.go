@@ -89,6 +89,7 @@ func (g *gaps) all() []time.Duration {
 // TestSubscriptionKilled cuts the listening connections again and again. Each time all rooms, more than fit in one
 // command, must be followed again.
 func TestSubscriptionKilled(t *testing.T) {
+	t.Parallel()
 	const rooms, rounds = 1300, 5
 	server := startRedis(t)
 	nodes := cluster(t, server.addr, 2, redisadapter.Options{})
@@ -131,6 +132,7 @@ func TestSubscriptionKilled(t *testing.T) {
 // TestKilledUnderLoad cuts the listening connections 50 times while 1000 messages come each second. Each time all
 // channels are back within a second.
 func TestKilledUnderLoad(t *testing.T) {
+	t.Parallel()
 	const rounds = 50
 	server := startRedis(t)
 	nodes := cluster(t, server.addr, 2, redisadapter.Options{})
@@ -175,6 +177,7 @@ func TestKilledUnderLoad(t *testing.T) {
 
 // TestRestart kills Redis and starts it again. Calls return meanwhile, and all works again by itself.
 func TestRestart(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	nodes := cluster(t, server.addr, 2, redisadapter.Options{})
 	nodes[1].Enter(t, "before")
@@ -209,6 +212,7 @@ func TestRestart(t *testing.T) {
 
 // TestAbsentAtStart starts without Redis.
 func TestAbsentAtStart(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	server.kill()
 	local := adaptertest.NewLocal()
@@ -241,6 +245,7 @@ func TestAbsentAtStart(t *testing.T) {
 
 // TestCloseWithoutRedis closes with messages in the queue that cannot be sent: they are given up by name, soon.
 func TestCloseWithoutRedis(t *testing.T) {
+	t.Parallel()
 	const messages = 5
 	server := startRedis(t)
 	a := redisadapter.NewPubSub(client(t, server.addr), &redisadapter.Options{Watchdog: patience})
@@ -272,6 +277,7 @@ func TestCloseWithoutRedis(t *testing.T) {
 
 // TestCloseTwice closes while another Close waits for Redis to take what is queued: none of it is given up.
 func TestCloseTwice(t *testing.T) {
+	t.Parallel()
 	const messages = 5
 	server := startRedis(t)
 	a := redisadapter.NewPubSub(client(t, server.addr), &redisadapter.Options{Logger: quiet(nil), Watchdog: patience})
@@ -305,6 +311,7 @@ func TestCloseTwice(t *testing.T) {
 // TestPublishWaitsForContext fills the queue while Redis takes its time: Publish waits, but not longer than its
 // context.
 func TestPublishWaitsForContext(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	nodes := cluster(t, server.addr, 1, redisadapter.Options{PublishQueue: 2})
 	admin := client(t, server.addr)
@@ -330,6 +337,7 @@ func TestPublishWaitsForContext(t *testing.T) {
 
 // TestDeaf lets the network swallow everything on the connections that exist.
 func TestDeaf(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	proxy := startProxy(t, server.addr)
 	far := cluster(t, proxy.addr, 1, redisadapter.Options{})[0]
@@ -351,6 +359,7 @@ func TestDeaf(t *testing.T) {
 
 // TestDeafButAlive lets a connection hear nothing although its pings are answered.
 func TestDeafButAlive(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	proxy := startProxy(t, server.addr)
 	far := cluster(t, proxy.addr, 1, redisadapter.Options{})[0]
@@ -379,6 +388,7 @@ func TestDeafButAlive(t *testing.T) {
 // TestLostAnswer lets Redis take a message whose answer never arrives: it must not be sent again. One that still waits for
 // its turn, behind a heartbeat for example, is sent once the loss is noticed.
 func TestLostAnswer(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	proxy := startProxy(t, server.addr)
 	far := cluster(t, proxy.addr, 1, redisadapter.Options{})[0]
@@ -402,6 +412,7 @@ func TestLostAnswer(t *testing.T) {
 
 // TestPassword names a wrong password, and works as soon as it is right.
 func TestPassword(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t, "--requirepass", "right")
 	rdb := redis.NewClient(&redis.Options{Addr: server.addr, Password: "wrong"})
 	defer func() { _ = rdb.Close() }()
@@ -428,6 +439,7 @@ func TestPassword(t *testing.T) {
 
 // TestForbiddenCommands lets Redis refuse each command of the adapter.
 func TestForbiddenCommands(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	admin := client(t, server.addr)
 	acl := func(rules ...any) {
@@ -559,32 +571,4 @@ func TestJoinErrors(t *testing.T) {
 			t.Errorf("%s: Close = %v", test.name, err)
 		}
 	}
-}
-
-// lockedBuffer is a log that may be read while it is written.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-func textLog(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
-
-// quiet returns log, or one that drops everything.
-func quiet(log *slog.Logger) *slog.Logger {
-	if log == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return log
 }

@@ -10,6 +10,7 @@ import (
 
 // TestRequestsWithoutAMaster loses a master of a Redis Cluster for good: nobody is left there, so that requests are answered.
 func TestRequestsWithoutAMaster(t *testing.T) {
+	t.Parallel()
 	cluster := startCluster(t, 3)
 	adapters := make([]adapter.Adapter, 2)
 	for i := range adapters {

@@ -3,9 +3,12 @@ package redisadapter_test
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,12 +33,7 @@ func startRedis(t testing.TB, args ...string) *redisServer {
 		}
 		t.Fatal(need)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &redisServer{addr: l.Addr().String(), args: args}
-	_ = l.Close()
+	s := &redisServer{addr: freeAddr(t), args: append([]string{"--dir", t.TempDir()}, args...)}
 	s.start(t)
 	t.Cleanup(func() { s.kill() })
 	return s
@@ -48,7 +46,7 @@ func (s *redisServer) start(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", os.TempDir()}, s.args...)
+	args := append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0"}, s.args...)
 	s.cmd = exec.Command("redis-server", args...)
 	var output bytes.Buffer
 	s.cmd.Stdout, s.cmd.Stderr = &output, &output
@@ -67,6 +65,29 @@ func (s *redisServer) start(t testing.TB) {
 			t.Fatalf("redis-server does not answer: %v\n%s", err, &output)
 		}
 	}
+}
+
+// given are the addresses that freeAddr gave away.
+var given sync.Map
+
+// freeAddr returns an address to listen on. Nobody else gets it while its server is down: it is no other test's, and its
+// port is below those that systems give to whoever asks for any.
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	var err error
+	for range 1000 {
+		addr := fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(20_000))
+		if _, again := given.LoadOrStore(addr, true); again {
+			continue
+		}
+		var l net.Listener
+		if l, err = net.Listen("tcp", addr); err == nil {
+			_ = l.Close()
+			return addr
+		}
+	}
+	t.Fatal(err)
+	return ""
 }
 
 func isReply(err error) bool {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +41,7 @@ func startCluster(t testing.TB, masters int) *redisCluster {
 // add starts a server that belongs to no cluster yet.
 func (c *redisCluster) add(t testing.TB) *redisServer {
 	t.Helper()
-	s := startRedis(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--dir", t.TempDir(),
+	s := startRedis(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "2000",
 		"--cluster-port", freePort(t), "--cluster-allow-replica-migration", "no")
 	c.servers = append(c.servers, s)
 	c.ids = append(c.ids, fmt.Sprint(s.do(t, "CLUSTER", "MYID")))
@@ -149,10 +148,9 @@ func (s *redisServer) do(t testing.TB, args ...any) any {
 
 func freePort(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	_, port, err := net.SplitHostPort(freeAddr(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	return port
 }

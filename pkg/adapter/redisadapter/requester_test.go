@@ -226,6 +226,7 @@ func TestKinds(t *testing.T) {
 
 // TestSpy lets a program listen to the requests: it is waited for twice, and then not until the number changes.
 func TestSpy(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	one := join(t, server.addr, redisadapter.Options{RequestTimeout: 1200 * time.Millisecond})
 	join(t, server.addr, redisadapter.Options{}, "b")
@@ -293,6 +294,7 @@ func TestSilentNode(t *testing.T) {
 
 // TestGoodbye: a node that leaves in order is not waited for.
 func TestGoodbye(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	one, two := join(t, server.addr, redisadapter.Options{}), join(t, server.addr, redisadapter.Options{})
 	one.awaitMembers(t, 1)
@@ -332,6 +334,7 @@ func TestGoodbye(t *testing.T) {
 
 // TestUnavailable asks while Redis is away.
 func TestUnavailable(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	one := join(t, server.addr, redisadapter.Options{})
 	server.kill()
@@ -364,6 +367,7 @@ func TestUnavailable(t *testing.T) {
 
 // TestForbiddenRequest lets Redis refuse to count, and then to publish: errors that say so, and nothing waits.
 func TestForbiddenRequest(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	admin := client(t, server.addr)
 	one := join(t, server.addr, redisadapter.Options{})
@@ -488,6 +492,7 @@ func TestHostile(t *testing.T) {
 
 // TestStrangers names nodes on the same Redis that are configured differently, once, on both sides.
 func TestStrangers(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	var log lockedBuffer
 	one := join(t, server.addr, redisadapter.Options{Logger: textLog(&log), HeartbeatInterval: 50 * time.Millisecond})

@@ -45,16 +45,6 @@ func startSentinel(t *testing.T, master *redisServer) string {
 	return addr
 }
 
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
-
 // sentinels is a master with a replica, a Sentinel that watches them, and two nodes that were told of the Sentinel.
 type sentinels struct {
 	master, replica *redisServer
@@ -112,6 +102,7 @@ func (s *sentinels) awaitMoved(t *testing.T) {
 }
 
 func TestFailoverOfADeadMaster(t *testing.T) {
+	t.Parallel()
 	s := startSentinels(t)
 	s.master.kill()
 	s.awaitMoved(t)
@@ -119,6 +110,7 @@ func TestFailoverOfADeadMaster(t *testing.T) {
 
 // The old master lives on, and is a master for a while: nobody may be left there.
 func TestFailoverInOrder(t *testing.T) {
+	t.Parallel()
 	s := startSentinels(t)
 	if err := s.watcher.Failover(t.Context(), masterName).Err(); err != nil {
 		t.Fatal(err)

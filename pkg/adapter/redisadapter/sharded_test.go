@@ -3,7 +3,6 @@ package redisadapter_test
 import (
 	"log/slog"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -40,12 +39,9 @@ func TestSharded(t *testing.T) {
 }
 
 func TestShardedRequests(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	cluster := startCluster(t, 3)
-	timeout := 1500 * time.Millisecond
-	if raceEnabled {
-		timeout *= 3
-	}
 	for _, test := range []struct {
 		name   string
 		mode   redisadapter.SubscriptionMode
@@ -56,16 +52,13 @@ func TestShardedRequests(t *testing.T) {
 		{"cluster, static", redisadapter.SubscriptionStatic, func() redis.UniversalClient { return cluster.client(t) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			adaptertest.RunRequests(t, adaptertest.Requests{
 				FirstValue: true,
 				AnyOrder:   test.name == "cluster",
 				Kill:       func(_ *testing.T, a adapter.Adapter) { redisadapter.Kill(a) },
 				Connect: func(t *testing.T) []adapter.Adapter {
-					o := redisadapter.ShardedOptions{SubscriptionMode: test.mode, Options: redisadapter.Options{
-						Prefix: t.Name(), RequestTimeout: timeout,
-						HeartbeatInterval: 200 * time.Millisecond, HeartbeatLapse: time.Second,
-					}}
-					return shardedNodes(3, o, test.client)
+					return shardedNodes(3, redisadapter.ShardedOptions{SubscriptionMode: test.mode, Options: requestOptions(t)}, test.client)
 				},
 			})
 		})

@@ -118,6 +118,7 @@ func reconnects(a adapter.Adapter, cause string) uint64 {
 // TestShardedMovingSlots moves the slots of channels under traffic: they are heard again where they are, what was missed
 // is a counted gap, nothing comes twice and nothing that was taken for publication is given up.
 func TestShardedMovingSlots(t *testing.T) {
+	t.Parallel()
 	cluster := startCluster(t, 3)
 	choices := [][]string{nil, {"a"}, {"b"}, {"c"}}
 	from, to := shardedPair(t, func() redis.UniversalClient { return cluster.client(t) }, "a", "b", "c")
@@ -158,6 +159,7 @@ func TestShardedMovingSlots(t *testing.T) {
 
 // TestShardedKilledConnections: the connections that listen are cut, one master's or all at once.
 func TestShardedKilledConnections(t *testing.T) {
+	t.Parallel()
 	cluster := startCluster(t, 3)
 	choices := [][]string{nil, {"a"}, {"b"}, {"c"}}
 	from, to := shardedPair(t, func() redis.UniversalClient { return cluster.client(t) }, "a", "b", "c")
@@ -183,6 +185,7 @@ func TestShardedKilledConnections(t *testing.T) {
 
 // TestShardedFailover kills a master that has a replica: its channels move there.
 func TestShardedFailover(t *testing.T) {
+	t.Parallel()
 	cluster := startCluster(t, 3)
 	slot := redisadapter.SlotOf("socket.io#/#")
 	owner := cluster.owner(t, slot)
@@ -239,6 +242,7 @@ func TestShardedFailover(t *testing.T) {
 
 // TestShardedLateCluster: a cluster that is away at the start is found when it is there.
 func TestShardedLateCluster(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	server.kill()
 	logger := slog.New(slog.DiscardHandler)

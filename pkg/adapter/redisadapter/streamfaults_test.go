@@ -40,6 +40,7 @@ func text(r adapter.Record) string {
 
 // Connections that break all the time, of readers and of writers whose answers get lost, cost nothing and double nothing.
 func TestStreamsBrokenConnections(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	o := redisadapter.StreamsOptions{Options: redisadapter.Options{Logger: quiet(nil)}, LocalAfter: 10 * time.Second}
 	adapters := streamNodes(t, server.addr, 2, o)
@@ -85,6 +86,7 @@ func TestStreamsBrokenConnections(t *testing.T) {
 
 // While Redis is away the clients of a node go on; what it emitted reaches the others when Redis is back.
 func TestStreamsOutage(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	o := redisadapter.StreamsOptions{Options: redisadapter.Options{Logger: quiet(nil)}, LocalAfter: 100 * time.Millisecond}
 	adapters := streamNodes(t, server.addr, 2, o)
@@ -138,6 +140,7 @@ func TestStreamsOutage(t *testing.T) {
 
 // A node that is slower than the stream is long counts what it missed, and goes on.
 func TestStreamsTrimmed(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	o := redisadapter.StreamsOptions{Options: redisadapter.Options{Logger: quiet(nil)}, ReadCount: 10}
 	adapters := streamNodes(t, server.addr, 2, o)
@@ -203,6 +206,7 @@ func TestStreamsNegativeRemainder(t *testing.T) {
 
 // Sessions end.
 func TestStreamsSessionEnds(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
 	a := streamNodes(t, server.addr, 1, redisadapter.StreamsOptions{Options: redisadapter.Options{Logger: quiet(nil)}})[0]
 	_, _ = joinRecorder(t, a, "/")
@@ -219,11 +223,13 @@ func TestStreamsSessionEnds(t *testing.T) {
 // A Redis that is full, or has become a replica, is named, and gets the entries when it takes them again. Signs of life
 // go on meanwhile.
 func TestStreamsRefusedEntries(t *testing.T) {
+	t.Parallel()
 	for kind, commands := range map[string]struct{ refuse, take []any }{
 		"oom":      {[]any{"CONFIG", "SET", "maxmemory", "1"}, []any{"CONFIG", "SET", "maxmemory", "0"}},
 		"readonly": {[]any{"REPLICAOF", "127.0.0.1", "1"}, []any{"REPLICAOF", "NO", "ONE"}},
 	} {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			server := startRedis(t)
 			var log lockedBuffer
 			o := redisadapter.StreamsOptions{Options: redisadapter.Options{Logger: textLog(&log)}, LocalAfter: 50 * time.Millisecond}

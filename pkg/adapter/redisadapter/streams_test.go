@@ -54,21 +54,19 @@ func TestStreamsRedisCluster(t *testing.T) {
 }
 
 func TestStreamsRequests(t *testing.T) {
+	t.Parallel()
 	server := startRedis(t)
-	timeout := 1500 * time.Millisecond
-	if raceEnabled {
-		timeout *= 3
-	}
 	for _, sharded := range []bool{false, true} {
 		t.Run(fmt.Sprint("sharded ", sharded), func(t *testing.T) {
+			t.Parallel()
 			adaptertest.RunRequests(t, adaptertest.Requests{
 				FirstValue: true,
 				AnyOrder:   true, // events between servers do not go through the stream
 				Kill:       func(_ *testing.T, a adapter.Adapter) { redisadapter.Kill(a) },
 				Connect: func(t *testing.T) []adapter.Adapter {
-					return streamNodes(t, server.addr, 3, redisadapter.StreamsOptions{ShardedPubSub: sharded, StreamName: t.Name(), Options: redisadapter.Options{
-						Logger: quiet(nil), Prefix: t.Name(), RequestTimeout: timeout, HeartbeatInterval: 200 * time.Millisecond, HeartbeatLapse: time.Second,
-					}})
+					return streamNodes(t, server.addr, 3, redisadapter.StreamsOptions{
+						ShardedPubSub: sharded, StreamName: t.Name(), Options: requestOptions(t),
+					})
 				},
 			})
 		})
