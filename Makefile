@@ -42,10 +42,17 @@ unit: go client
 FUZZTIME := 20000x
 
 fuzz: go ## fuzz every decoder
-	@grep -rE --include='*_test.go' --exclude-dir=node_modules -o '^func Fuzz[A-Za-z0-9_]+' . | sort | \
-	while IFS=: read -r file func; do \
-		echo "$${file%/*} $${func#func } $(FUZZTIME)"; \
-		go test -run '^$$' -fuzz "^$${func#func }$$" -fuzztime $(FUZZTIME) "$${file%/*}" </dev/null | grep -E 'FAIL|Failing|panic|^ok' || exit 1; \
+	@mkdir -p build; test=$$PWD/build/fuzz.test; cache=$$(go env GOCACHE)/fuzz; \
+	grep -rlE --include='*_test.go' --exclude-dir=node_modules '^func Fuzz' . | xargs -n 1 dirname | sort -u | while read -r dir; do \
+		go test -c -fuzz . -o "$$test" "$$dir"; \
+		cd "$$dir"; \
+		list=$$("$$test" -test.list '^Fuzz'); package=$$(go list); \
+		for func in $${list:?"$$dir lists nothing to fuzz"}; do \
+			echo "$$dir $$func $(FUZZTIME)"; \
+			"$$test" -test.run '^$$' -test.fuzz "^$$func$$" -test.fuzztime $(FUZZTIME) -test.fuzzcachedir "$$cache/$$package" </dev/null 2>&1 | \
+				grep -E 'FAIL|Failing|panic|^PASS'; \
+		done; \
+		cd "$$OLDPWD"; \
 	done
 
 golden: node ## make the golden vectors anew from the npm packages
