@@ -131,7 +131,7 @@ function nodesDie(adapter) {
   });
 
   test("one stands still during requests of every kind, and comes back", async (t) => {
-    victim.program.signal("SIGSTOP");
+    await victim.program.freeze();
     const asked = askEverything(world);
     await assertObeyed(world);
     t.diagnostic(assertNamed(world, await asked, victim));
@@ -145,7 +145,7 @@ function nodesDie(adapter) {
   test("one is killed during requests of every kind", async (t) => {
     const answers = async () => await others[0].metric("chorus_redis_received_total", { channel_kind: "response", result: "delivered" }) ?? 0;
     const already = await answers();
-    victim.program.signal("SIGSTOP"); // else it might answer first
+    await victim.program.freeze(); // else it might answer first
     const asked = askEverything(world);
     await until("the other node has answered each", async () => await answers() >= already + 5);
     await victim.stop("SIGKILL");

@@ -169,7 +169,7 @@ test("a poll, a post and an upgrade at a node that hangs end when the membership
   const waiting = ask(front, poll(sid));
   await new Promise((resolve) => setTimeout(resolve, 100)); // it may as well come later: then it waits for the same
   const start = Date.now();
-  hung.program.child.kill("SIGSTOP");
+  await hung.program.freeze();
   try {
     const posting = ask(front, poll(sid), { method: "POST", body: `42["${event}","?"]` });
     const upgrading = upgrade(front, sid);

@@ -1,7 +1,7 @@
 // Programs that a test starts: found, watched, and ended with it, each by its own process id.
 import { spawn } from "node:child_process";
 import { createServer } from "node:net";
-import { accessSync, constants, readFileSync } from "node:fs";
+import { accessSync, constants, readdirSync, readFileSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { after } from "node:test";
 
@@ -15,7 +15,7 @@ process.on("exit", () => running.forEach((program) => program.child.kill("SIGKIL
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(1));
 
 /** Resolves as soon as condition() returns (or resolves to) something true; fails, naming what was awaited, after timeout ms. */
-export async function until(what, condition, timeout = 15_000) {
+export async function until(what, condition, timeout = 30_000) {
   const deadline = Date.now() + timeout;
   for (;;) {
     const result = await condition();
@@ -27,12 +27,16 @@ export async function until(what, condition, timeout = 15_000) {
   }
 }
 
+/** A port to listen on, below those that systems give to whoever asks for any: nobody takes it while its server is down. */
 export async function freePort() {
-  const server = createServer();
-  await new Promise((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    const server = createServer();
+    const free = await new Promise((resolve) => server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true)));
+    if (!free) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 /** Path of an installed program; a missing one is an error that names the Debian package. */
@@ -84,7 +88,7 @@ export class Program {
   }
 
   /** Waits until condition() is true of the living program. */
-  async until(what, condition, timeout = 15_000) {
+  async until(what, condition, timeout = 30_000) {
     const tail = () => `${what} of ${this.name}; its last output:\n${this.output.slice(-3000)}`;
     return until(tail, async () => {
       if (this.ended) throw new Error(`${this.name} ended (${JSON.stringify(this.ended)}) before: ${tail()}`);
@@ -95,6 +99,14 @@ export class Program {
   /** Sends a signal that does not end the program. */
   signal(name) {
     if (this.ended || !this.child.kill(name)) throw new Error(`${this.name} cannot be sent ${name}: it ended (${JSON.stringify(this.ended)})`);
+  }
+
+  /** Lets the program stand still until SIGCONT, and waits until all of its threads do, which takes its time on a busy machine. */
+  async freeze() {
+    this.signal("SIGSTOP");
+    const threads = `/proc/${this.child.pid}/task`;
+    const stopped = (thread) => readFileSync(`${threads}/${thread}/stat`, "utf8").includes(") T ");
+    await this.until("a standstill", () => readdirSync(threads).every(stopped));
   }
 
   /** Seconds of CPU time that the program used so far. */

@@ -27,7 +27,7 @@ export class Redis {
 
   static async start(...args) {
     const redis = new Redis();
-    redis.#args = args;
+    redis.#args = ["--dir", folder(), ...args];
     redis.port = await freePort();
     redis.url = `redis://${host}:${redis.port}`;
     await redis.restart();
@@ -36,7 +36,7 @@ export class Redis {
 
   /** Starts the server on its port; it must not be running. */
   async restart() {
-    const args = ["--port", this.port, "--bind", host, "--dir", tmpdir(), "--save", "", "--appendonly", "no", ...this.#args];
+    const args = ["--port", this.port, "--bind", host, "--save", "", "--appendonly", "no", ...this.#args];
     this.program = new Program(`redis-server :${this.port}`, installed("redis-server", "redis-server"), args.map(String));
     await this.program.until("an answer", () => this.#answers());
   }
@@ -81,6 +81,8 @@ const slots = 16384;
 
 /** A Redis Cluster of masters without replicas. */
 export class RedisCluster {
+  #epoch = 0;
+
   static async start(size = 3) {
     const cluster = new RedisCluster();
     cluster.masters = await Promise.all(Array.from({ length: size }, () => cluster.#server()));
@@ -94,9 +96,11 @@ export class RedisCluster {
 
   async #server() {
     const bus = await freePort();
-    const redis = await Redis.start("--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-config-file", join(folder(), "cluster.conf"));
+    const redis = await Redis.start("--cluster-enabled", "yes", "--cluster-port", bus);
     redis.bus = bus;
     redis.id = await redis.command("CLUSTER", "MYID");
+    // Whose epoch is higher has a slot that two claim. So the newest gets slots for good, whatever was under way of the one that had them.
+    await redis.command("CLUSTER", "SET-CONFIG-EPOCH", ++this.#epoch);
     return redis;
   }
 
