@@ -178,7 +178,9 @@ func (c *fast) end(err error) {
 	s := c.shard
 	s.fds.Lock()
 	c.closed = true
-	_ = syscall.Close(c.fd) // which takes it out of the poller too
+	// Closing would do that too, but not while a child process that is about to start has a copy of the descriptor.
+	_ = s.poller.control(syscall.EPOLL_CTL_DEL, c.fd, c.slot, 0)
+	_ = syscall.Close(c.fd)
 	if c.linger != nil {
 		c.linger.Stop()
 	}

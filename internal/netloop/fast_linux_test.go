@@ -1,0 +1,40 @@
+//go:build amd64 || arm64
+
+package netloop
+
+import (
+	"syscall"
+	"testing"
+	"time"
+)
+
+// fastPeer is a connection of the fast path that was not read yet, by both of its names.
+func fastPeer(t *testing.T) (*Loop, *peer, *fast) {
+	t.Helper()
+	l := newLoop(t, Options{WriteTimeout: 10 * time.Second, Linger: time.Second, Mode: Fast})
+	near, far := pair(t)
+	p := adopt(l, near, far)
+	return l, p, p.Conn.(*fast)
+}
+
+// A child process may hold a copy of a descriptor between fork and exec. What happens to it after the connection was
+// closed is nobody's concern.
+func TestCopiedDescriptor(t *testing.T) {
+	l, p, c := fastPeer(t)
+	p.Read()
+	copied, err := syscall.Dup(c.fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(copied)
+	p.Close()
+	<-p.ended
+	if _, err := p.far.Write([]byte("late")); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.far.Close()
+	for range 3 * len(l.shards.all) { // the reading goroutine has looked at everything that the poller had to say
+		near, far := pair(t)
+		start(l, near, far).end(t)
+	}
+}
