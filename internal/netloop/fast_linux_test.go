@@ -38,3 +38,36 @@ func TestCopiedDescriptor(t *testing.T) {
 		start(l, near, far).end(t)
 	}
 }
+
+// What is asked of a connection that ended reaches nobody: the loop may be gone, and its descriptors others'.
+func TestCloseAfterTheLoop(t *testing.T) {
+	l, err := New(Options{Mode: Fast})
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, far := pair(t)
+	p := adopt(l, near, far)
+	p.Read()
+	p.end(t)
+	event := l.shards.all[1%len(l.shards.all)].poller.event // the first connection's shard
+	if event != p.Conn.(*fast).shard.poller.event {
+		t.Fatal("another shard")
+	}
+	l.Close()
+	var pipe [2]int
+	if err := syscall.Pipe2(pipe[:], syscall.O_NONBLOCK|syscall.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(pipe[0])
+	defer syscall.Close(pipe[1])
+	if err := syscall.Dup3(pipe[1], event, syscall.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(event)
+	p.Close()
+	p.Resume()
+	p.Part(nil)
+	if n, _ := syscall.Read(pipe[0], make([]byte, 10)); n > 0 {
+		t.Errorf("%d bytes were written to somebody else's descriptor", n)
+	}
+}

@@ -255,18 +255,21 @@ func (s *shard) exit(c *fast) {
 	c.slot = noSlot
 }
 
-// ask brings a connection to the attention of the reading goroutine.
+// ask brings a connection to the attention of the reading goroutine. Nobody listens to one that has ended: the poller
+// may be closed by then, and its descriptors be somebody else's. So it is woken under the lock, too.
 func (s *shard) ask(c *fast, what wish) {
 	s.mu.Lock()
-	first := c.entered && len(s.asking) == 0
+	defer s.mu.Unlock()
+	if c.entered && c.slot == noSlot {
+		return
+	}
 	if c.entered && c.wishes == 0 {
 		s.asking = append(s.asking, c)
+		if len(s.asking) == 1 {
+			s.poller.wake()
+		}
 	}
 	c.wishes |= what
-	s.mu.Unlock()
-	if first {
-		s.poller.wake()
-	}
 }
 
 func (s *shard) stopReading() {
