@@ -79,16 +79,21 @@ func TestPuttingOffMovesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, sessions := rolling(t, 25*time.Second, 20*time.Second, 1)
 		s := sessions[0]
+		place := func() int64 {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return s.spoke.at
+		}
 		s.pingIn(10 * time.Second)
-		at := s.spoke.at
+		at := place()
 		s.pingIn(20 * time.Second)
-		if s.spoke.at != at {
-			t.Errorf("moved from %d to %d", at, s.spoke.at)
+		if now := place(); now != at {
+			t.Errorf("moved from %d to %d", at, now)
 		}
 		time.Sleep(15 * time.Second)
 		synctest.Wait()
-		if s.pinged() || s.spoke.at == at {
-			t.Errorf("pinged %v, at %d", s.pinged(), s.spoke.at)
+		if now := place(); s.pinged() || now == at {
+			t.Errorf("pinged %v, at %d", s.pinged(), now)
 		}
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
