@@ -1,6 +1,8 @@
 package engineio
 
 import (
+	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,5 +68,35 @@ func TestCloseDuringUpgrade(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A candidate that ends at the moment of its commit ends as what it is: a session is never left with a WebSocket that
+// is gone.
+func TestCandidateEndsDuringCommit(t *testing.T) {
+	e := newEngine(t, nil)
+	base := e.server(t).URL
+	for range 50 {
+		url, c := openPolling(t, e, base)
+		s := c.session
+		ws := dial(t, strings.Replace(url, "transport=polling", "transport=websocket", 1))
+		write(t, ws, "2probe")
+		if got := read(t, ws); got != "3probe" {
+			t.Fatalf("read %q", got)
+		}
+		s.mu.Lock()
+		s.answering++ // an answer that takes its time
+		s.mu.Unlock()
+		write(t, ws, "5")
+		waitUntil(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.candidate != nil && s.candidate.wait != nil })
+		_ = ws.NetConn().(*net.TCPConn).SetLinger(0)
+		_ = ws.NetConn().Close()
+		s.answered(&poll{}, nil, 0, false, nil)
+		waitUntil(t, func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.state == stateClosed || s.candidate == nil && s.index.Load() == polling
+		})
+		s.Close(ForcedClose, nil)
 	}
 }

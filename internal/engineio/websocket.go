@@ -90,7 +90,7 @@ type socket struct {
 	format    *frame.Format // of what is written
 	stream    wsread.Stream
 	session   *Session
-	candidate *candidate      // nil: the transport; of the reading goroutine, and of a commit while that one pauses
+	candidate *candidate      // nil: the transport; of the reading goroutine, but written by a commit, under Session.mu, while that one pauses
 	verdict   netloop.Verdict // about the last message
 }
 
@@ -155,9 +155,13 @@ func (ws *socket) WriteFailed(err error) {
 // Ended implements netloop.Reader.
 func (ws *socket) Ended(err error) {
 	s := ws.session
-	if c := ws.candidate; c != nil {
-		s.failCandidate(c, "closed", plainClose)
-	} else {
+	s.mu.Lock()
+	c := ws.candidate // a connection that pauses can end while its commit goes on
+	if c != nil && s.candidate == c {
+		s.dropCandidateLocked("closed", plainClose)
+	}
+	s.mu.Unlock()
+	if c == nil {
 		s.end(TransportClose, err, abort, nil)
 		s.mu.Lock()
 		s.closedLocked()
