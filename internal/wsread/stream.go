@@ -60,20 +60,20 @@ type Stream struct {
 
 // partial is what waits for the rest of a message, or for the handler.
 type partial struct {
-	b    []byte
-	scan scanner
+	b     []byte
+	taken int // bytes of b that were handed over
+	scan  scanner
 }
 
 // Feed takes bytes and gives the messages that are whole to h. When h wants no more the rest waits for the next
 // call, which may bring nothing new. After an error the stream is at its end.
 func (s *Stream) Feed(b []byte, c *Config, h Handler) *Error {
 	var scan scanner
-	if s.partial != nil {
-		s.partial.b = append(s.partial.b, b...)
-		b, scan = s.partial.b, s.partial.scan
+	if w := s.partial; w != nil {
+		w.b = append(w.b, b...)
+		b, scan = w.b[w.taken:], w.scan
 	}
 	var p *parser
-	consumed := false
 	for {
 		n, what := scan.next(b, c)
 		if what == incomplete {
@@ -88,7 +88,7 @@ func (s *Stream) Feed(b []byte, c *Config, h Handler) *Error {
 			s.partial = nil
 			return err
 		}
-		b, scan, consumed = b[n:], scanner{}, true
+		b, scan = b[n:], scanner{}
 		if !more {
 			break
 		}
@@ -100,7 +100,7 @@ func (s *Stream) Feed(b []byte, c *Config, h Handler) *Error {
 		s.partial = nil
 		return tooBig(errTooLong)
 	}
-	s.keep(b, scan, consumed)
+	s.keep(b, scan)
 	return nil
 }
 
@@ -151,16 +151,18 @@ func CloseFrame(code uint16) []byte {
 	return binary.BigEndian.AppendUint16([]byte{finBit | firstControl, 2}, code)
 }
 
-// keep holds what waits, in a buffer that is not larger than it must be.
-func (s *Stream) keep(rest []byte, scan scanner, consumed bool) {
-	switch {
-	case len(rest) == 0:
+// keep holds what waits, in a buffer of which it is half at least. So a handler that pauses often, while much waits, does
+// not have it all copied each time.
+func (s *Stream) keep(rest []byte, scan scanner) {
+	if len(rest) == 0 {
 		s.partial = nil
-	case s.partial == nil || consumed:
-		s.partial = &partial{bytes.Clone(rest), scan}
-	default:
-		s.partial.scan = scan
+		return
 	}
+	if w := s.partial; w != nil && len(w.b) <= 2*len(rest) {
+		w.taken, w.scan = len(w.b)-len(rest), scan
+		return
+	}
+	s.partial = &partial{b: bytes.Clone(rest), scan: scan}
 }
 
 // Waits says whether bytes wait that were not handed over.

@@ -267,6 +267,31 @@ func TestPauseKeepsTheRest(t *testing.T) {
 	}
 }
 
+// A handler that pauses at each of many small messages does not have all that waits copied each time.
+func TestPausesCopyLittle(t *testing.T) {
+	one := clientFrame(0x81, []byte("x"))
+	wire := bytes.Repeat(one, 1000)
+	var p picky
+	var s Stream
+	c := &Config{Limit: limit}
+	copies := make(map[*partial]int)
+	for piece := wire; len(piece) > 0 || s.Waits(); piece = nil {
+		if err := s.Feed(piece, c, &p); err != nil {
+			t.Fatal(err)
+		}
+		if s.partial == nil {
+			continue
+		}
+		copies[s.partial]++
+		if waits := len(wire) - len(p.messages)*len(one); len(s.partial.b) > 2*waits {
+			t.Fatalf("%d bytes hold the %d that wait", len(s.partial.b), waits)
+		}
+	}
+	if len(p.messages) != 1000 || len(copies) > 12 {
+		t.Errorf("%d messages, %d copies", len(p.messages), len(copies))
+	}
+}
+
 // Fragments without an end must not fill the memory.
 func TestOverhead(t *testing.T) {
 	for name, wire := range map[string][]byte{
