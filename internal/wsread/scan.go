@@ -10,7 +10,7 @@ type found uint8
 
 const (
 	incomplete found = iota // nothing whole is left
-	message                 // a whole message, with the control frames before and in it
+	message                 // a whole message, with the control frames before and in it, or one that a close frame ends
 	controls                // control frames between messages, no whole message behind them
 	broken                  // a header that the parser refuses
 )
@@ -32,7 +32,8 @@ const (
 
 	opContinuation = 0
 	opBinary       = 2
-	firstControl   = 8
+	opClose        = 8
+	firstControl   = opClose
 	lastControl    = 10
 	maxControl     = 125 // bytes, RFC 6455 section 5.5
 )
@@ -61,6 +62,8 @@ func (s *scanner) next(b []byte, c *Config) (n int, what found) {
 		}
 		s.pos += header + int(size)
 		switch {
+		case op == opClose && s.open: // the message will not be completed
+			return s.pos, message
 		case op >= firstControl:
 			if !s.open {
 				n, what = s.pos, controls

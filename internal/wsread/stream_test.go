@@ -292,6 +292,23 @@ func TestPausesCopyLittle(t *testing.T) {
 	}
 }
 
+// A peer that says goodbye inside a message is answered though the message never ends.
+func TestCloseInAMessage(t *testing.T) {
+	for _, c := range []*Config{{Limit: limit}, {Limit: limit, Deflate: true}} {
+		wire := append(clientFrame(0x01, []byte("hel")), clientFrame(0x89, []byte("ping"))...)
+		goodbye := []byte("\x03\xe8bye")
+		var s Stream
+		var h story
+		err := s.Feed(append(wire, clientFrame(0x88, goodbye)...), c, &h)
+		if err == nil || !err.Farewell || !bytes.Equal(err.LastWords, CloseFrame(websocket.CloseNormalClosure)) {
+			t.Errorf("deflate %v: %+v", c.Deflate, err)
+		}
+		if len(h.messages) > 0 || len(h.pongs) != 1 {
+			t.Errorf("deflate %v: messages %q, pongs %q", c.Deflate, h.messages, h.pongs)
+		}
+	}
+}
+
 // Fragments without an end must not fill the memory.
 func TestOverhead(t *testing.T) {
 	for name, wire := range map[string][]byte{
