@@ -2,6 +2,7 @@ package engineio
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -468,4 +469,36 @@ func TestConnectPanics(t *testing.T) {
 	broken = false
 	_, body, _ := do(t, "GET", target+"polling", "")
 	parseOpen(t, body)
+}
+
+// A candidate that asks for pongs without end, and does not read them, keeps nobody busy.
+func TestCandidateFloodsWithPings(t *testing.T) {
+	bubble(t, func(o *Options) { o.PingInterval, o.WriteTimeout = time.Hour, time.Second }, func(w *world) {
+		q, _ := w.openPolling()
+		ws := w.dial(q)
+		ping := []byte{0x89, 0x80, 1, 2, 3, 4}
+		go func() { _, _ = ws.NetConn().Write(bytes.Repeat(ping, 10_000)) }()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if n := w.Stats().Connections; n != [2]int64{} {
+			t.Errorf("%v connections", n)
+		}
+		_ = ws.Close()
+	})
+}
+
+// A candidate gets as many pongs as may wait for others, and no more: each takes a system call.
+func TestPongsOfACandidate(t *testing.T) {
+	e := newEngine(t, nil)
+	url, _ := openPolling(t, e, e.server(t).URL)
+	ws := dial(t, strings.Replace(url, "transport=polling", "transport=websocket", 1))
+	pongs := 0
+	ws.SetPongHandler(func(string) error { pongs++; return nil })
+	if _, err := ws.NetConn().Write(bytes.Repeat([]byte{0x89, 0x80, 1, 2, 3, 4}, 10_000)); err != nil {
+		t.Fatal(err)
+	}
+	write(t, ws, "2probe")
+	if got := read(t, ws); got != "3probe" || pongs != maxPongs {
+		t.Errorf("read %q after %d pongs, want %d", got, pongs, maxPongs)
+	}
 }

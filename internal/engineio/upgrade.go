@@ -19,6 +19,7 @@ type candidate struct {
 	timeout *time.Timer
 	noop    *time.Timer
 	wait    chan struct{} // closed when the commit may go on; guarded by Session.mu, as is noop
+	pongs   int           // that it got
 }
 
 func (c *candidate) stopLocked() {

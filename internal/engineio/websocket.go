@@ -13,7 +13,7 @@ import (
 	"example.com/chorus/internal/wsread"
 )
 
-// maxPongs is how many may wait; further pings are not answered.
+// maxPongs is how many may wait, and how many a candidate gets; further pings are not answered.
 const maxPongs = 64
 
 // closeFrame is a WebSocket close frame. Code 0 stands for none: so the reference server closes.
@@ -126,8 +126,10 @@ func (ws *socket) Message(binary bool, data []byte) bool {
 
 // Pong implements wsread.Handler.
 func (ws *socket) Pong(b []byte) {
-	if ws.candidate != nil {
-		_ = ws.conn.WriteNow(b) // a failure shows when reading
+	if c := ws.candidate; c != nil {
+		if c.pongs++; c.pongs <= maxPongs && ws.conn.WriteNow(b) != nil {
+			ws.conn.Close() // perhaps a part of it was written
+		}
 		return
 	}
 	ws.session.queuePong(frame.Raw(b))
