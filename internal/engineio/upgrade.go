@@ -52,11 +52,11 @@ func (s *Session) serveUpgrade(w http.ResponseWriter, r *http.Request, q *query)
 		c.timeout = time.AfterFunc(s.engine.options.UpgradeTimeout, func() { s.failCandidate(c, "timeout", plainClose) })
 	}
 	s.mu.Unlock()
-	switch {
-	case !s.engine.serve(ws):
-		s.failCandidate(c, "closed", plainClose)
-	case !accepted:
+	if !accepted { // before anything that it says is read
 		ws.conn.Part(plainClose.WebSocket())
+	}
+	if !s.engine.serve(ws) {
+		s.failCandidate(c, "closed", plainClose)
 	}
 }
 

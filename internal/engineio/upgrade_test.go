@@ -100,3 +100,23 @@ func TestCandidateEndsDuringCommit(t *testing.T) {
 		s.Close(ForcedClose, nil)
 	}
 }
+
+// A second candidate is told to go, whatever it says by then.
+func TestSecondCandidateHearsItsEnd(t *testing.T) {
+	e := newEngine(t, nil)
+	url, _ := openPolling(t, e, e.server(t).URL)
+	url = strings.Replace(url, "transport=polling", "transport=websocket", 1)
+	first := dial(t, url)
+	write(t, first, "2probe")
+	if got := read(t, first); got != "3probe" {
+		t.Fatalf("read %q", got)
+	}
+	for range 200 {
+		ws := dial(t, url)
+		write(t, ws, "2probe")
+		if _, b, err := ws.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseNoStatusReceived) {
+			t.Fatalf("read %q, %v, want a close frame", b, err)
+		}
+		_ = ws.Close()
+	}
+}
