@@ -79,8 +79,7 @@ func (c *compareCmd) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	faults := false
-	var drawn []curve
+	faults, drawn := false, false
 	for _, l := range loads {
 		contenders := c.contenders()
 		if l.alone {
@@ -92,26 +91,36 @@ func (c *compareCmd) Run(ctx context.Context) error {
 		}
 		faults = faults || t.faults()
 		text := versions + "\n" + commandLine() + "\n" + renderTables([]*table{t}) + renderBars(t, l.bars)
+		if curves := t.curves(); c.SVG != "" && !drawn && curves != nil {
+			drawn = true
+			if err := c.draw(l.title, curves); err != nil {
+				return err
+			}
+			text += c.picture(l.title)
+		}
 		fmt.Println(text)
 		if c.Write != "" {
 			if err := replaceMarked(c.Write, l.mark(), text); err != nil {
 				return fmt.Errorf("--write: %w", err)
 			}
 		}
-		if curves := t.curves(); drawn == nil && curves != nil {
-			drawn = curves
-			if err := c.draw(l.title, drawn); err != nil {
-				return err
-			}
-		}
 	}
-	if c.SVG != "" && drawn == nil {
+	if c.SVG != "" && !drawn {
 		return errors.New("--svg: none of the loads has latencies")
 	}
 	if faults {
 		return errFaults
 	}
 	return nil
+}
+
+// picture shows the drawing in the file that is written.
+func (c *compareCmd) picture(title string) string {
+	path, err := filepath.Rel(filepath.Dir(c.Write), c.SVG)
+	if err != nil { // one is absolute, the other is not
+		path = c.SVG
+	}
+	return fmt.Sprintf("\n![Latencies by percentile: %s](%s)\n", title, filepath.ToSlash(path))
 }
 
 // mark names a load's part of a file.
