@@ -502,3 +502,31 @@ func TestPongsOfACandidate(t *testing.T) {
 		t.Errorf("read %q after %d pongs, want %d", got, pongs, maxPongs)
 	}
 }
+
+// The last words reach a client that has closed its own direction behind what it sent.
+func TestLastWordsAfterHalfClose(t *testing.T) {
+	e := newEngine(t, nil)
+	base := e.server(t).URL
+	for name, tc := range map[string]struct {
+		sent string
+		code int
+	}{
+		"goodbye":   {"\x88\x82\x00\x00\x00\x00\x03\xe8", 1000},
+		"mistake":   {"\xc1\x80\x00\x00\x00\x00", 1002},
+		"too large": {"\x82\xff\x00\x00\x00\x00\x7f\x00\x00\x00\x00\x00\x00\x00", 1009},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 50 {
+				ws, c := openWS(t, e, base)
+				if _, err := ws.NetConn().Write([]byte(tc.sent)); err != nil {
+					t.Fatal(err)
+				}
+				_ = ws.NetConn().(*net.TCPConn).CloseWrite()
+				if _, b, err := ws.ReadMessage(); !websocket.IsCloseError(err, tc.code) {
+					t.Fatalf("read %q, %v, want close code %d", b, err, tc.code)
+				}
+				<-c.closed
+			}
+		})
+	}
+}

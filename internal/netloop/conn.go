@@ -32,7 +32,7 @@ type Verdict uint8
 const (
 	Continue Verdict = iota
 	Pause            // nothing is read until Conn.Resume; then Receive is called with nothing new
-	Skip             // what comes is thrown away until the peer hangs up or the connection is closed
+	Skip             // what comes is thrown away; the connection ends when it is finished, by Start or Part, or closed
 )
 
 // Reader takes what happens to a connection. Its methods must not block.

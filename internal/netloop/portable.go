@@ -27,6 +27,7 @@ type portable struct {
 	queue  *outbox.Outbox
 	format *frame.Format
 	resume chan struct{}
+	over   chan struct{} // it was finished, or closed
 
 	mu      sync.Mutex
 	parting []byte // last words that the reading goroutine is to write
@@ -38,7 +39,7 @@ var (
 )
 
 func newPortable(l *Loop, c net.Conn, r Reader) *portable {
-	return &portable{loop: l, conn: c, reader: r, resume: make(chan struct{}, 1)}
+	return &portable{loop: l, conn: c, reader: r, resume: make(chan struct{}, 1), over: make(chan struct{}, 1)}
 }
 
 func (c *portable) Read() {
@@ -61,6 +62,7 @@ func (c *portable) read() {
 	}
 	if err == nil {
 		if _, err = io.Copy(io.Discard, c.conn); err == nil {
+			<-c.over // the last words are still to leave
 			err = io.EOF
 		}
 	}
@@ -108,9 +110,12 @@ func (c *portable) receive() error {
 	}
 }
 
-func (c *portable) Resume() {
+func (c *portable) Resume() { signal(c.resume) }
+
+// signal leaves word in a channel that has room for one.
+func signal(c chan struct{}) {
 	select {
-	case c.resume <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -136,13 +141,17 @@ func (c *portable) Part(last []byte) {
 	_ = c.conn.SetReadDeadline(time.Now()) // a connection that is gone fails its reader too
 }
 
-func (c *portable) Close() { _ = c.conn.Close() }
+func (c *portable) Close() {
+	_ = c.conn.Close()
+	signal(c.over)
+}
 
 func (c *portable) finish() {
 	if w, ok := c.conn.(interface{ CloseWrite() error }); ok {
 		_ = w.CloseWrite() // a connection that is gone already fails its reader too
 	}
 	_ = c.conn.SetReadDeadline(time.Now().Add(c.loop.options.Linger))
+	signal(c.over)
 }
 
 // Wake is called by the outbox when there is something to send.

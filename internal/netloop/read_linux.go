@@ -78,6 +78,8 @@ func (c *fast) ready(events uint32, buf []byte) {
 	case err == syscall.EAGAIN || err == syscall.EINTR:
 	case err != nil:
 		c.end(os.NewSyscallError("read", err))
+	case n == 0 && c.skipping: // the last words are still to leave; once they have, the poller reports the end all the same
+		c.listen(false)
 	case n == 0:
 		c.end(io.EOF)
 	case !c.skipping:

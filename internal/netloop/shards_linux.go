@@ -121,7 +121,7 @@ func (all *shards) uncorked() {
 		waits := s.first != nil
 		s.mu.Unlock()
 		if waits {
-			s.signal()
+			signal(s.wake)
 		}
 	}
 }
@@ -203,14 +203,7 @@ func (s *shard) add(c *fast) {
 	s.last = c
 	s.mu.Unlock()
 	if wasEmpty && s.loop.corks.Load() == 0 {
-		s.signal()
-	}
-}
-
-func (s *shard) signal() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
+		signal(s.wake)
 	}
 }
 
