@@ -12,7 +12,8 @@ type Parser interface {
 	NewDecoder() Decoder
 }
 
-// Decoder puts the messages of one connection together to packets. It is used by one goroutine at a time.
+// Decoder puts the messages of one connection together to packets. It is used by one goroutine at a time, which may read
+// many connections: all of them wait while a method runs.
 type Decoder interface {
 	// Add takes the next message. It returns nil, nil while the packet is not complete. The packet and its slices
 	// are valid until the next call, and may be parts of c.Data. After an error the connection must be closed. The
