@@ -164,6 +164,3 @@ func (s *Stream) keep(rest []byte, scan scanner) {
 	}
 	s.partial = &partial{b: bytes.Clone(rest), scan: scan}
 }
-
-// Waits says whether bytes wait that were not handed over.
-func (s *Stream) Waits() bool { return s.partial != nil }

@@ -275,7 +275,7 @@ func TestPausesCopyLittle(t *testing.T) {
 	var s Stream
 	c := &Config{Limit: limit}
 	copies := make(map[*partial]int)
-	for piece := wire; len(piece) > 0 || s.Waits(); piece = nil {
+	for piece := wire; len(piece) > 0 || s.partial != nil; piece = nil {
 		if err := s.Feed(piece, c, &p); err != nil {
 			t.Fatal(err)
 		}
