@@ -13,7 +13,8 @@ const noopInterval = 100 * time.Millisecond
 
 var probeAnswer = frame.Packet("3probe")
 
-// candidate is a WebSocket that wants to take over a polling session. Until it does, what it is told passes the outbox. A session that closes keeps it: a client that was about to commit has paused its polling for good.
+// candidate is a WebSocket that wants to take over a polling session. Until it does, what it is told passes the outbox.
+// A session that closes keeps it: a client that was about to commit has paused its polling for good.
 type candidate struct {
 	ws      *socket
 	timeout *time.Timer

@@ -90,7 +90,7 @@ type socket struct {
 	format    *frame.Format // of what is written
 	stream    wsread.Stream
 	session   *Session
-	candidate *candidate      // nil: the transport; of the reading goroutine, but written by a commit, under Session.mu, while that one pauses
+	candidate *candidate      // nil: the transport; of the reading goroutine, but a commit writes it under Session.mu
 	verdict   netloop.Verdict // about the last message
 }
 

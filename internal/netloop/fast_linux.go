@@ -68,8 +68,6 @@ var (
 	_ outbox.Consumer = (*fast)(nil)
 )
 
-const readable = syscall.EPOLLIN | syscall.EPOLLRDHUP
-
 func (c *fast) Read() {
 	s := c.shard
 	if !s.enter(c) {
@@ -81,7 +79,7 @@ func (c *fast) Read() {
 	if c.closed {
 		return
 	}
-	c.events |= readable                                                                    // there may be a stall already
+	c.events |= syscall.EPOLLIN                                                             // there may be a stall already
 	if err := s.poller.control(syscall.EPOLL_CTL_ADD, c.fd, c.slot, c.events); err != nil { // no memory for it, or its limit
 		s.ask(c, wishClose)
 	}

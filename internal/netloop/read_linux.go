@@ -115,9 +115,9 @@ func (c *fast) listen(on bool) {
 	c.listening = on
 	c.shard.fds.Lock()
 	defer c.shard.fds.Unlock()
-	events := c.events &^ readable
+	events := c.events &^ syscall.EPOLLIN
 	if on {
-		events |= readable
+		events |= syscall.EPOLLIN
 	}
 	c.watch(events)
 }
