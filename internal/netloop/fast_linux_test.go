@@ -53,13 +53,13 @@ func TestCloseAfterTheLoop(t *testing.T) {
 	if event != p.Conn.(*fast).shard.poller.event {
 		t.Fatal("another shard")
 	}
-	l.Close()
-	var pipe [2]int
+	var pipe [2]int // while the loop has its numbers
 	if err := syscall.Pipe2(pipe[:], syscall.O_NONBLOCK|syscall.O_CLOEXEC); err != nil {
 		t.Fatal(err)
 	}
 	defer syscall.Close(pipe[0])
 	defer syscall.Close(pipe[1])
+	l.Close()
 	if err := syscall.Dup3(pipe[1], event, syscall.O_CLOEXEC); err != nil {
 		t.Fatal(err)
 	}
