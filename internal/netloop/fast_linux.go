@@ -59,7 +59,8 @@ type stall struct {
 	rest     []byte // nothing: the kernel takes again, a backlog is being written
 	frames   frames
 	finished bool
-	progress atomic.Int64 // when the kernel took something last, in ns
+	began    time.Time
+	progress atomic.Int64 // when the kernel took something last, in ns since then
 	timer    *time.Timer
 }
 
@@ -193,7 +194,7 @@ func (c *fast) end(err error) {
 // tooSlow fails a connection that took nothing for the write timeout.
 func (c *fast) tooSlow(st *stall) {
 	timeout := c.shard.loop.options.WriteTimeout
-	if left := timeout - time.Since(time.Unix(0, st.progress.Load())); left > 0 {
+	if left := timeout - time.Since(st.began) + time.Duration(st.progress.Load()); left > 0 {
 		c.shard.fds.Lock()
 		if c.stall == st && !c.closed {
 			st.timer.Reset(left)

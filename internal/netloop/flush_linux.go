@@ -162,7 +162,7 @@ func (c *fast) sent(finished bool) {
 	if c.stall != nil {
 		if _, n := c.queue.Len(); n > 0 {
 			c.stall.rest, c.stall.frames = nil, nil
-			c.stall.progress.Store(time.Now().UnixNano())
+			c.stall.moved()
 			c.shard.add(c)
 			return
 		}
@@ -185,6 +185,9 @@ func (c *fast) recovered() {
 	c.stall = nil
 }
 
+// moved notes that the kernel took something.
+func (st *stall) moved() { st.progress.Store(int64(time.Since(st.began))) }
+
 // fallBehind keeps the rest of a write until the kernel takes more.
 func (s *shard) fallBehind(w *write, fs frames) {
 	c := w.conn
@@ -198,13 +201,12 @@ func (s *shard) fallBehind(w *write, fs frames) {
 	}
 	st := c.stall
 	if st == nil {
-		st = &stall{}
-		st.progress.Store(time.Now().UnixNano())
+		st = &stall{began: time.Now()}
 		st.timer = time.AfterFunc(s.loop.options.WriteTimeout, func() { c.tooSlow(st) })
 		c.stall = st
 	}
 	if w.sent > 0 {
-		st.progress.Store(time.Now().UnixNano())
+		st.moved()
 	}
 	if len(st.rest) == 0 {
 		if len(fs) > 1 { // in the arena

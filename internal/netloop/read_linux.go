@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"syscall"
 )
 
@@ -35,6 +36,9 @@ func (s *shard) read() {
 			c := s.slots[ev.Fd]
 			s.mu.Unlock()
 			c.ready(ev.Events, buf)
+		}
+		if n == len(events) {
+			runtime.Gosched() // more waits: whom this round woke comes first, else thousands of workers pile up
 		}
 		if !asked {
 			continue

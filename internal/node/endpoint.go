@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"example.com/chorus/pkg/socketio"
 )
 
 // failures carries the first failure of a listener; it has room for one.
@@ -61,7 +63,11 @@ func (e *endpoint) serve(h http.Handler, log *slog.Logger, failed failures) {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
-	for _, l := range e.listeners {
+	paced := make([]net.Listener, len(e.listeners))
+	for i, l := range e.listeners {
+		paced[i] = socketio.Paced(l, e.server)
+	}
+	for _, l := range paced {
 		e.serving.Go(func() {
 			if err := e.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 				failed.report(fmt.Errorf("listener %s: %w", l.Addr(), err))

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -66,6 +68,31 @@ func ExampleOptions_middleware() {
 }
 
 // Pages of another origin may speak to the server.
+// A server that lets a burst of newcomers wait in the kernel: when a node is gone, all of its clients come at once.
+func ExamplePaced() {
+	io, err := socketio.NewServer(nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	web := &http.Server{Handler: io}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	go func() { _ = web.Serve(socketio.Paced(listener, web)) }()
+
+	res, err := http.Get("http://" + listener.Addr().String() + "/socket.io/?EIO=4&transport=polling")
+	if err != nil {
+		log.Fatal(err)
+	}
+	_ = res.Body.Close()
+	fmt.Println(res.Status)
+	_ = io.Shutdown(context.Background())
+	_ = web.Close()
+	http.DefaultClient.CloseIdleConnections()
+	// Output: 200 OK
+}
+
 func ExampleCORS() {
 	io := newServer(&socketio.Options{
 		CORS: &socketio.CORS{Origins: []string{"https://app.example"}, Credentials: true},
