@@ -33,9 +33,14 @@ def unpack(value):
     return value
 
 
+writing = threading.Lock()  # sys.stdout loses lines that threads write at the same time
+
+
 def write(*line):
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
+    text = json.dumps(line) + "\n"
+    with writing:
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 class Connection:
