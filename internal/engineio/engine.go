@@ -28,6 +28,7 @@ type Engine struct {
 	squeezer squeezer
 	loop     *netloop.Loop
 	start    time.Time
+	wheel    wheel
 	stripes  []stripe // of sessions, by turns
 	next     atomic.Uint32
 	totals   totals
@@ -56,9 +57,7 @@ func New(o Options) (*Engine, error) {
 		stripes:  make([]stripe, runtime.GOMAXPROCS(0)),
 		sessions: make(map[string]*Session),
 	}
-	for i := range e.stripes {
-		e.stripes[i].wheel.init(e)
-	}
+	e.wheel.init(e)
 	e.upgrader.init(e)
 	e.totals.init()
 	return e, nil

@@ -65,10 +65,10 @@ func (s *Session) armLocked() {
 		soonest(b.endBy)
 	}
 	if next == 0 {
-		s.stripe.wheel.forget(s)
+		s.engine.wheel.forget(s)
 		return
 	}
-	s.stripe.wheel.visit(s, next)
+	s.engine.wheel.visit(s, next)
 }
 
 // tick does what is due.

@@ -274,7 +274,7 @@ func (s *Session) closedLocked() {
 	if s.poll != nil {
 		s.poll.Wake() // finds out
 	}
-	s.stripe.wheel.forget(s)
+	s.engine.wheel.forget(s)
 }
 
 func (s *Session) isOpen() bool {

@@ -27,7 +27,6 @@ type Stats struct {
 
 // stripe has what a part of the sessions share, so that not all of them do.
 type stripe struct {
-	wheel   wheel
 	drops   outbox.Drops
 	bytesIn [2]atomic.Uint64
 	_       [128]byte

@@ -7,9 +7,9 @@ import (
 
 const (
 	spokes      = 1024                   // what is due later than a turn of the wheel is looked at once a turn
-	coarsest    = 100 * time.Millisecond // what is due within a tick is done together
+	coarsest    = 200 * time.Millisecond // what is due within a tick is done together
 	finest      = time.Millisecond
-	tickShare   = 200 // of the heartbeat's times
+	tickShare   = 100 // of the heartbeat's times
 	firstMoment = 1   // of the engine's clock, in ns: there begins the first tick
 	batchVisits = 256 // sessions whose pings leave together
 )

@@ -16,7 +16,7 @@ func rolling(t *testing.T, interval, timeout time.Duration, n int) (*wheel, []*S
 		s.beat.started = true
 		sessions = append(sessions, s)
 	}
-	return &e.stripes[0].wheel, sessions
+	return &e.wheel, sessions
 }
 
 // pingIn makes a session's next ping due after some time.
