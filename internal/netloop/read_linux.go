@@ -3,7 +3,6 @@
 package netloop
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"runtime"
@@ -22,12 +21,9 @@ func (s *shard) read() {
 	buf := make([]byte, readSize)
 	var asking []*fast
 	for {
-		n, err := syscall.EpollWait(s.poller.epoll, events, -1)
-		if err != nil && err != syscall.EINTR {
-			panic(fmt.Errorf("netloop: epoll_wait: %w", err)) // the set is ours
-		}
+		n := s.poller.wait(events)
 		asked := false
-		for _, ev := range events[:max(n, 0)] {
+		for _, ev := range events[:n] {
 			if ev.Fd == noSlot {
 				asked = true
 				continue

@@ -3,7 +3,6 @@
 package netloop
 
 import (
-	"fmt"
 	"net"
 	"runtime"
 	"slices"
@@ -276,48 +275,4 @@ func (s *shard) stopReading() {
 	s.mu.Unlock()
 	s.poller.wake()
 	s.reading.Wait()
-}
-
-// poller is an epoll set with a descriptor that wakes who waits for it.
-type poller struct{ epoll, event int }
-
-func newPoller() (*poller, error) {
-	epoll, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("epoll_create1: %w", err)
-	}
-	event, _, e := syscall.Syscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
-	if e != 0 {
-		_ = syscall.Close(epoll)
-		return nil, fmt.Errorf("eventfd2: %w", e)
-	}
-	p := &poller{epoll: epoll, event: int(event)}
-	if err := p.control(syscall.EPOLL_CTL_ADD, p.event, noSlot, syscall.EPOLLIN); err != nil {
-		p.close()
-		return nil, err
-	}
-	return p, nil
-}
-
-// control changes what is reported of a descriptor, with the slot by which the reading goroutine knows it.
-func (p *poller) control(op, fd int, slot int32, events uint32) error {
-	if err := syscall.EpollCtl(p.epoll, op, fd, &syscall.EpollEvent{Events: events, Fd: slot}); err != nil {
-		return fmt.Errorf("epoll_ctl: %w", err)
-	}
-	return nil
-}
-
-var one = []byte{1, 0, 0, 0, 0, 0, 0, 0}
-
-func (p *poller) wake() { _, _ = syscall.Write(p.event, one) } // full means that it is awake
-
-// calm takes back all calls of wake.
-func (p *poller) calm() {
-	var count [8]byte
-	_, _ = syscall.Read(p.event, count[:])
-}
-
-func (p *poller) close() {
-	_ = syscall.Close(p.event)
-	_ = syscall.Close(p.epoll)
 }
