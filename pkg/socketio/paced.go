@@ -103,11 +103,11 @@ func (p *paced) forgetLocked(c net.Conn) bool {
 }
 
 func (p *paced) release(c net.Conn) {
-	if secured, ok := c.(interface{ NetConn() net.Conn }); ok { // of TLS
-		c = secured.NetConn()
-	}
 	p.mu.Lock()
 	ok := p.forgetLocked(c)
+	if secured, is := c.(interface{ NetConn() net.Conn }); is && !ok { // of TLS that came on top
+		ok = p.forgetLocked(secured.NetConn())
+	}
 	p.mu.Unlock()
 	if !ok {
 		return

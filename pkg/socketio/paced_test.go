@@ -84,24 +84,35 @@ func TestPaced(t *testing.T) {
 	})
 }
 
-// Through a real server, with TLS: whoever is answered makes room.
+// Through a real server, with TLS above the listener and below it: whoever is answered makes room.
 func TestPacedServer(t *testing.T) {
-	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok")) }))
-	l := Paced(s.Listener, s.Config).(*paced)
-	l.most, l.patience = 1, time.Hour
-	s.Listener = l
-	s.StartTLS()
-	defer s.Close()
-	for range 5 {
-		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
-		res, err := client.Get(s.URL)
-		if err != nil {
-			t.Fatal(err)
+	for _, below := range []bool{false, true} {
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok")) }))
+		start, url := s.StartTLS, func() string { return s.URL }
+		if below {
+			certificate := httptest.NewTLSServer(nil)
+			defer certificate.Close()
+			s.Listener = tls.NewListener(s.Listener, certificate.TLS)
+			start, url = s.Start, func() string { return "https://" + s.Listener.Addr().String() }
 		}
-		if b, _ := io.ReadAll(res.Body); string(b) != "ok" {
-			t.Errorf("body %q", b)
+		l := Paced(s.Listener, s.Config).(*paced)
+		l.most, l.patience = 1, time.Hour
+		s.Listener = l
+		start()
+		defer s.Close()
+		for range 5 {
+			client := &http.Client{
+				Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, Timeout: 10 * time.Second,
+			}
+			res, err := client.Get(url())
+			if err != nil {
+				t.Fatalf("below %v: %v", below, err)
+			}
+			if b, _ := io.ReadAll(res.Body); string(b) != "ok" {
+				t.Errorf("below %v: body %q", below, b)
+			}
+			_ = res.Body.Close()
+			defer client.CloseIdleConnections()
 		}
-		_ = res.Body.Close()
-		defer client.CloseIdleConnections()
 	}
 }
