@@ -77,6 +77,9 @@ func (t *traffic) sendAtRate(ctx context.Context, rate float64, s sending) error
 	start := t.now() + 50*time.Millisecond
 	due := func(k int) time.Duration { return start + time.Duration(float64(k)/rate*float64(time.Second)) }
 	measure := start + s.Warmup
+	if due(total-1) < measure {
+		return fmt.Errorf("--rate %g: no message is due in the --duration of %v behind the --warmup", rate, s.Duration)
+	}
 	t.measureFrom.Store(int64(measure))
 	measuring := false
 	var frame, packet []byte

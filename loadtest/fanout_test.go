@@ -256,3 +256,14 @@ func TestCommandLine(t *testing.T) {
 		t.Errorf("--json wrote %s, %v, want 6 deliveries", b, err)
 	}
 }
+
+// A rate at which nothing is due while costs are measured is refused: they would be those of the servers' whole life.
+func TestFanoutWithoutMessages(t *testing.T) {
+	for _, rate := range []float64{0.1, 5} { // no message, one that only warms up
+		plan := testPlan()
+		plan.rate = rate
+		if r, err := runFanout(t.Context(), testSetting(t, startRelay(t, &relay{})), plan); err == nil {
+			t.Errorf("rate %g: result %+v", rate, r)
+		}
+	}
+}
