@@ -216,7 +216,7 @@ func (s *shard) dirty() *fast {
 }
 
 // enter gives a connection its slot, and starts the reading goroutine with the first one: where there are no plain
-// TCP connections, as in tests on a fake clock, none waits in a system call. It returns false for a connection that was
+// TCP connections, as in tests on a fake clock, none waits in Go's poller. It returns false for a connection that was
 // closed before.
 func (s *shard) enter(c *fast) bool {
 	s.mu.Lock()
