@@ -80,8 +80,9 @@ func (c *fast) Read() {
 	if c.closed {
 		return
 	}
-	c.events |= syscall.EPOLLIN                                                             // there may be a stall already
-	if err := s.poller.control(syscall.EPOLL_CTL_ADD, c.fd, c.slot, c.events); err != nil { // no memory for it, or its limit
+	c.events |= syscall.EPOLLIN // there may be a stall already
+	err := s.poller.control(syscall.EPOLL_CTL_ADD, c.fd, c.slot, c.events)
+	if err != nil { // no memory for it, or its limit
 		s.ask(c, wishClose)
 	}
 }

@@ -14,6 +14,7 @@ const maxNamedNamespaces = 32
 // only the keys that were seen.
 type Stats struct {
 	Transports    []TransportStats  // polling, then websocket
+	NetLoopForm   string            // how plain TCP connections are served, see Server.NetLoop
 	NetLoop       map[string]int64  // WebSocket connections by how they are served: portable, fast
 	Upgrades      map[string]uint64 // transport upgrades by result: ok, timeout, probe_failed, closed
 	Rejected      map[string]uint64 // requests refused: unknown_sid, bad_method, too_large, overlap
@@ -127,8 +128,9 @@ func (c *namespaceCounters) disconnected(r Reason) {
 func (s *Server) Stats() Stats {
 	e := s.engine.Stats()
 	st := Stats{
-		NetLoop:  map[string]int64{string(NetLoopPortable): e.Connections[0], string(NetLoopFast): e.Connections[1]},
-		Upgrades: e.Upgrades, Rejected: e.Rejected, Dropped: e.Dropped,
+		NetLoopForm: s.NetLoop(),
+		NetLoop:     map[string]int64{string(NetLoopPortable): e.Connections[0], string(NetLoopFast): e.Connections[1]},
+		Upgrades:    e.Upgrades, Rejected: e.Rejected, Dropped: e.Dropped,
 		QueueBytes: e.QueueBytes, QueueMessages: e.QueueFrames,
 		HandlerPanics: s.count.panics.Load(),
 		Draining:      s.draining.Load(),

@@ -12,6 +12,7 @@ const other = "other"
 
 // The closed lists of label values.
 var (
+	netloopForms      = []string{"epoll+io_submit", "epoll", "portable"}
 	netloops          = []string{"fast", "portable"}
 	transports        = []string{"polling", "websocket"}
 	origins           = []string{"local", "remote"}

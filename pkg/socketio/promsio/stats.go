@@ -20,6 +20,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	connections       = describe("connections", "Open connections by their present transport.", "transport")
+	netloopInfo       = describe("netloop_info", "1 for the form in which plain TCP connections are served.", "form")
 	netloopConns      = describe("netloop_connections", "WebSocket connections by how they are read and written: fast (a few goroutines for all) or portable (one each).", "form")
 	connectionsOpened = describe("connections_opened_total", "Connections by their first transport.", "transport")
 	connectionsClosed = describe("connections_closed_total", "Closed connections by their last transport and what ended them.", "transport", "reason")
@@ -106,6 +107,9 @@ func collectStats(ch chan<- prometheus.Metric, stats socketio.Stats) {
 	s := sink(ch)
 	for _, t := range stats.Transports {
 		s.transport(t)
+	}
+	for _, form := range netloopForms {
+		s.gauge(netloopInfo, truth(form == stats.NetLoopForm), form)
 	}
 	for _, form := range netloops {
 		s.gauge(netloopConns, float64(stats.NetLoop[form]), form)
