@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"example.com/chorus/internal/epoll"
 )
 
 // maxUnsent bounds what waits for a server that does not read, in bytes.
@@ -46,7 +48,7 @@ func (c *client) attach(fd int, read []byte) error {
 	case <-c.ready: // of an attempt that nobody waited for any more
 	default:
 	}
-	if err := c.loop.poller.add(fd, c.number); err != nil {
+	if err := c.loop.watch(syscall.EPOLL_CTL_ADD, fd, c.number, false); err != nil {
 		syscall.Close(fd)
 		c.fd = -1
 		return err
@@ -74,9 +76,9 @@ func (c *client) handle(events uint32, buf []byte) {
 	if events&^syscall.EPOLLOUT == 0 {
 		return
 	}
-	n, err := syscall.Read(c.fd, buf)
+	n, err := epoll.Read(c.fd, buf)
 	switch {
-	case errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR):
+	case errors.Is(err, syscall.EAGAIN):
 	case err != nil:
 		c.failLocked(fmt.Errorf("read: %w", err))
 	case n == 0:
@@ -245,10 +247,7 @@ func (c *client) sendLocked(b []byte) error {
 		b = append(c.unsent, b...)
 	}
 	for len(b) > 0 {
-		n, err := syscall.Write(c.fd, b)
-		if errors.Is(err, syscall.EINTR) {
-			continue
-		}
+		n, err := epoll.Write(c.fd, b)
 		if errors.Is(err, syscall.EAGAIN) {
 			break
 		}
@@ -262,7 +261,7 @@ func (c *client) sendLocked(b []byte) error {
 	}
 	c.unsent = append([]byte(nil), b...)
 	if waits := len(b) > 0; waits != waited {
-		return c.loop.poller.watchWrites(c.fd, c.number, waits)
+		return c.loop.watch(syscall.EPOLL_CTL_MOD, c.fd, c.number, waits)
 	}
 	return nil
 }
@@ -296,7 +295,7 @@ func (c *client) pauseReading() error {
 	if c.fd < 0 {
 		return nil
 	}
-	return c.loop.poller.remove(c.fd)
+	return c.loop.poller.Control(syscall.EPOLL_CTL_DEL, c.fd, 0, 0)
 }
 
 func (c *client) resumeReading() error {
@@ -305,7 +304,7 @@ func (c *client) resumeReading() error {
 	if c.fd < 0 {
 		return nil
 	}
-	return c.loop.poller.add(c.fd, c.number)
+	return c.loop.watch(syscall.EPOLL_CTL_ADD, c.fd, c.number, false)
 }
 
 // cut ends the connection as a client does whose machine fails: the server gets

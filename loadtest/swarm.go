@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"example.com/chorus/internal/epoll"
 )
 
 // spareDescriptors are those that are not connections: pollers, pipes, files.
@@ -52,10 +54,19 @@ type swarm struct {
 
 // A loop serves its share of the clients.
 type loop struct {
-	poller     *poller
+	poller     *epoll.Set
 	count      counters
 	own, other histogram // latencies of messages from the client's own node and from others
 	busy       atomic.Int64
+}
+
+// watch chooses what is reported of a connection, by its number: what arrives and, if writes is set, room for writing.
+func (l *loop) watch(op, fd, number int, writes bool) error {
+	events := uint32(syscall.EPOLLIN)
+	if writes {
+		events |= syscall.EPOLLOUT
+	}
+	return l.poller.Control(op, fd, int32(number), events)
 }
 
 func (l *loop) latency(own bool) *histogram {
@@ -89,7 +100,7 @@ func newSwarm(targets []target, loops int, c crowd) (*swarm, error) {
 	s := &swarm{crowd: c, codec: codec, targets: targets, epoch: time.Now()}
 	s.measureFrom.Store(math.MaxInt64)
 	for range loops {
-		p, err := newPoller()
+		p, err := epoll.New()
 		if err != nil {
 			s.close()
 			return nil, err
@@ -152,14 +163,12 @@ func (s *swarm) serve(l *loop) {
 	events := make([]syscall.EpollEvent, 512)
 	buf := make([]byte, 64<<10)
 	for !s.stopping.Load() {
-		n, err := l.poller.wait(events, 100*time.Millisecond)
-		if err != nil {
-			s.failure.set(err)
-			return
-		}
+		n := l.poller.Wait(events)
 		start := time.Now()
 		for _, e := range events[:n] {
-			s.clients[e.Fd].handle(e.Events, buf)
+			if e.Fd != epoll.Woken { // by close
+				s.clients[e.Fd].handle(e.Events, buf)
+			}
 		}
 		l.busy.Add(int64(time.Since(start)))
 	}
@@ -169,12 +178,15 @@ func (s *swarm) serve(l *loop) {
 // streams may be read.
 func (s *swarm) close() {
 	s.stopping.Store(true)
+	for _, l := range s.loops {
+		l.poller.Wake()
+	}
 	s.wg.Wait()
 	for _, c := range s.clients {
 		c.close()
 	}
 	for _, l := range s.loops {
-		l.poller.close()
+		l.poller.Close()
 	}
 }
 

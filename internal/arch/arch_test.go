@@ -45,14 +45,15 @@ var allowed = map[string][]string{
 	"pkg/adapter/redisadapter": {"pkg/adapter", "internal/binaryjson", "pkg/socketio/parser", "internal/cluster", goRedis, msgp, timeRate},
 	"internal/cluster":         {"pkg/adapter"},
 	"internal/engineio":        {"internal/outbox", "internal/frame", "internal/netloop", "internal/wsread", gorilla},
-	"internal/netloop":         {"internal/outbox", "internal/frame"},
+	"internal/netloop":         {"internal/outbox", "internal/frame", "internal/epoll"},
+	"internal/epoll":           {},
 	"internal/wsread":          {gorilla},
 	"internal/outbox":          {"internal/frame"},
 	"internal/binaryjson":      {"pkg/socketio/parser"},
 	"internal/frame":           {},
 	"internal/rooms":           {},
 	"web":                      {},
-	"loadtest/...":             {"loadtest/...", "pkg/socketio", "pkg/adapter", "pkg/adapter/redisadapter", goRedis, gorilla, kong},
+	"loadtest/...":             {"loadtest/...", "internal/epoll", "pkg/socketio", "pkg/adapter", "pkg/adapter/redisadapter", goRedis, gorilla, kong},
 	"test/...":                 {"pkg/socketio", "pkg/socketio/parser", "pkg/socketio/promsio", "pkg/adapter", "pkg/adapter/redisadapter", "web", goRedis, prometheus},
 }
 

@@ -44,6 +44,7 @@ const (
 
 // Session is one Engine.IO connection. All methods are safe for concurrent use.
 type Session struct {
+	outbox    outbox.Outbox
 	engine    *Engine
 	stripe    *stripe
 	id        string
@@ -52,7 +53,6 @@ type Session struct {
 	handshake packed
 	handler   Handler
 	opened    time.Duration
-	outbox    outbox.Outbox
 	index     atomic.Uint32 // the transport
 	resumes   atomic.Uint32 // calls of Resume
 	pongs     atomic.Int32  // pongs, of WebSocket or of protocol 3, that wait in the outbox

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"example.com/chorus/internal/epoll"
 	"example.com/chorus/internal/frame"
 	"example.com/chorus/internal/outbox"
 )
@@ -28,13 +29,16 @@ const (
 
 // fast is a connection that its shard reads and writes. Only the reading goroutine closes the descriptor.
 type fast struct {
-	shard  *shard
-	reader Reader
+	// What every write needs comes first: most of a write's own time goes into fetching it from memory.
+	next   *fast // in the shard's list
 	queue  *outbox.Outbox
 	format *frame.Format
-	next   *fast // in the shard's list
+	stall  *stall // what the kernel did not take; only the writing goroutine changes it, under shard.fds, and reads it without the lock
 	fd     int
+	closed bool // guarded by shard.fds
 	slot   int32
+	shard  *shard
+	reader Reader
 
 	// Guarded by shard.mu.
 	wishes  wish
@@ -46,10 +50,8 @@ type fast struct {
 	listening bool // of the reading goroutine: the poller reports what arrives
 
 	// Guarded by shard.fds.
-	closed bool
 	events uint32      // what the poller reports
 	linger *time.Timer // closes a connection that was finished
-	stall  *stall      // what the kernel did not take; only the writing goroutine changes it, and reads it without the lock
 
 	words []byte // of Part
 }
@@ -81,7 +83,7 @@ func (c *fast) Read() {
 		return
 	}
 	c.events |= syscall.EPOLLIN // there may be a stall already
-	err := s.poller.control(syscall.EPOLL_CTL_ADD, c.fd, c.slot, c.events)
+	err := s.poller.Control(syscall.EPOLL_CTL_ADD, c.fd, c.slot, c.events)
 	if err != nil { // no memory for it, or its limit
 		s.ask(c, wishClose)
 	}
@@ -94,7 +96,7 @@ func (c *fast) watch(events uint32) {
 	}
 	c.events = events
 	// A descriptor that is in the set can be changed.
-	_ = c.shard.poller.control(syscall.EPOLL_CTL_MOD, c.fd, c.slot, events)
+	_ = c.shard.poller.Control(syscall.EPOLL_CTL_MOD, c.fd, c.slot, events)
 }
 
 func (c *fast) Resume() {
@@ -120,7 +122,7 @@ func (c *fast) pause() bool {
 }
 
 func (c *fast) WriteNow(b []byte) error {
-	n, err := syscall.Write(c.fd, b)
+	n, err := epoll.Write(c.fd, b)
 	switch {
 	case err != nil:
 		return os.NewSyscallError("write", err)
@@ -179,7 +181,7 @@ func (c *fast) end(err error) {
 	s.fds.Lock()
 	c.closed = true
 	// Closing would do that too, but not while a child process that is about to start has a copy of the descriptor.
-	_ = s.poller.control(syscall.EPOLL_CTL_DEL, c.fd, c.slot, 0)
+	_ = s.poller.Control(syscall.EPOLL_CTL_DEL, c.fd, c.slot, 0)
 	_ = syscall.Close(c.fd)
 	if c.linger != nil {
 		c.linger.Stop()

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"example.com/chorus/internal/epoll"
 	"example.com/chorus/internal/frame"
 )
 
@@ -42,14 +43,7 @@ func (oneByOne) submit(batch []write) {
 		if w.fd < 0 {
 			continue
 		}
-		for {
-			n, err := syscall.Write(w.fd, w.b)
-			if err == syscall.EINTR {
-				continue
-			}
-			w.sent = max(n, 0)
-			break
-		}
+		w.sent, _ = epoll.Write(w.fd, w.b)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"os"
 	"runtime"
 	"syscall"
+
+	"example.com/chorus/internal/epoll"
 )
 
 const (
@@ -21,10 +23,10 @@ func (s *shard) read() {
 	buf := make([]byte, readSize)
 	var asking []*fast
 	for {
-		n := s.poller.wait(events)
+		n := s.poller.Wait(events)
 		asked := false
 		for _, ev := range events[:n] {
-			if ev.Fd == noSlot {
+			if ev.Fd == epoll.Woken {
 				asked = true
 				continue
 			}
@@ -40,7 +42,7 @@ func (s *shard) read() {
 			continue
 		}
 		// Behind the events, so that none is meant for a connection that had the slot before.
-		s.poller.calm()
+		s.poller.Calm()
 		s.mu.Lock()
 		asking, s.asking = s.asking, asking[:0]
 		stopping := s.stopping
@@ -73,9 +75,9 @@ func (c *fast) ready(events uint32, buf []byte) {
 	if events&^uint32(syscall.EPOLLOUT) == 0 {
 		return
 	}
-	n, err := syscall.Read(c.fd, buf)
+	n, err := epoll.Read(c.fd, buf)
 	switch {
-	case err == syscall.EAGAIN || err == syscall.EINTR:
+	case err == syscall.EAGAIN:
 	case err != nil:
 		c.end(os.NewSyscallError("read", err))
 	case n == 0 && c.skipping: // the last words are still to leave; once they have, the poller reports the end all the same

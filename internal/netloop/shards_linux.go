@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"example.com/chorus/internal/epoll"
 )
 
 // shardCount is half of the processors that Go uses: those who send, read and handle messages share the other half. With
@@ -28,7 +30,7 @@ type shards struct {
 func newShards(l *Loop) (*shards, error) {
 	all := &shards{stop: make(chan struct{})}
 	for range shardCount() {
-		p, err := newPoller()
+		p, err := epoll.New()
 		if err != nil {
 			all.close()
 			return nil, err
@@ -142,14 +144,14 @@ func (all *shards) close() {
 	all.flushers.Wait()
 	for _, s := range all.all {
 		s.submit.close()
-		s.poller.close()
+		s.poller.Close()
 	}
 }
 
 // shard serves a part of the connections.
 type shard struct {
 	loop   *Loop
-	poller *poller
+	poller *epoll.Set
 	stop   chan struct{}
 	wake   chan struct{}
 	submit submitter
@@ -235,7 +237,7 @@ func (s *shard) enter(c *fast) bool {
 	}
 	if c.wishes != 0 {
 		s.asking = append(s.asking, c)
-		s.poller.wake()
+		s.poller.Wake()
 	}
 	if !s.started {
 		s.started = true
@@ -263,7 +265,7 @@ func (s *shard) ask(c *fast, what wish) {
 	if c.entered && c.wishes == 0 {
 		s.asking = append(s.asking, c)
 		if len(s.asking) == 1 {
-			s.poller.wake()
+			s.poller.Wake()
 		}
 	}
 	c.wishes |= what
@@ -273,6 +275,6 @@ func (s *shard) stopReading() {
 	s.mu.Lock()
 	s.stopping = true
 	s.mu.Unlock()
-	s.poller.wake()
+	s.poller.Wake()
 	s.reading.Wait()
 }

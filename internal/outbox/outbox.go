@@ -62,21 +62,21 @@ type entry struct {
 // A consumer is woken once when there is something to take; the outbox is claimed from then on, and its
 // consumer is not woken again until Release found the queue empty.
 type Outbox struct {
-	limits *Limits
-	drops  *Drops
-
+	// What every push and take needs comes first, for one line of the cache or two.
 	mu        sync.Mutex
+	claimed   bool
+	stalled   bool    // the consumer cannot write now
+	finishing bool    // nothing may be pushed; the queue's end is the end of the transport
+	closed    bool    // nothing may be pushed
 	queue     []entry // from head on
 	head      int
-	bytes     int
-	volatiles int // how many of the queue are volatile
 	consumer  Consumer
-	claimed   bool
-	stalled   bool // the consumer cannot write now
-	finishing bool // nothing may be pushed; the queue's end is the end of the transport
-	apart     int  // frames at the queue's end that are not taken together with others
-	closed    bool // nothing may be pushed
+	bytes     int
+	limits    *Limits
 	room      chan struct{}
+	volatiles int // how many of the queue are volatile
+	apart     int // frames at the queue's end that are not taken together with others
+	drops     *Drops
 }
 
 // Init sets the bounds, and where drops are counted.

@@ -27,13 +27,13 @@ const (
 
 // Socket is one client in one namespace. All methods are safe for concurrent use.
 type Socket struct {
+	conn      *connection
+	state     atomic.Uint32
+	recovered bool
 	id        string
 	pid       string // private, if sessions are kept for recovery
-	recovered bool
 	nsp       *Namespace
-	conn      *connection
 	auth      []byte
-	state     atomic.Uint32
 	inbox     inbox
 	acks      acks
 	kicked    atomic.Bool // the server ended it: what its client sent before is not for handlers
