@@ -2,7 +2,7 @@
 // clients never notice.
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
-import { connect, connectAll, heard } from "./harness/client.mjs";
+import { connect, connectAll, hear, heard } from "./harness/client.mjs";
 import { ask } from "./harness/mixed.mjs";
 import { Node, records } from "./harness/node.mjs";
 import { freePort, until } from "./harness/program.mjs";
@@ -100,6 +100,30 @@ test("Redis restarts twenty times", async (t) => {
     t.diagnostic(`${node.id}: ${grown.toFixed(1)} MB and ${more} goroutines more, ${node.program.memory / 1e6 | 0} MB in all`);
   }
   t.diagnostic(`until everyone heard everyone: ${figures(times)}`);
+});
+
+test("a node that stood still for longer than a silence may last has missed nothing", async () => {
+  const redis = await Redis.start();
+  const nodes = await Promise.all(["n1", "n2"].map((id) => Node.serve(id, { redis })));
+  const [speaker, listener] = await Promise.all(nodes.map(({ url }) => connect(url)));
+  const [, still] = nodes;
+  const ends = watch([speaker, listener]);
+  for (let round = 0; round < 2; round++) {
+    listener.heard = [];
+    await still.program.freeze();
+    const since = Date.now();
+    const said = [];
+    while (Date.now() - since < 3500) { // the watchdog's 3 s are over
+      speaker.emit(event, said.length);
+      said.push([said.length]);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    still.program.signal("SIGCONT");
+    await hear([listener], event, said.length);
+    assert.deepEqual(heard(listener, event), said);
+  }
+  assert.deepEqual(ends, []);
+  assert.equal(await still.metric("chorus_redis_reconnects_total") ?? 0, 0, "no connection was given up");
 });
 
 test("those who listen are cut fifty times at a thousand messages a second", async (t) => {

@@ -22,6 +22,9 @@ type established struct{}
 
 var errConnectionLost = errors.New("connection lost")
 
+// lateRead is how long a read goes on behind its deadline.
+const lateRead = 100 * time.Millisecond
+
 // dialError is the error of a connection that did not come about, so that nothing was sent on it.
 type dialError struct{ err error }
 
@@ -40,6 +43,21 @@ func (c *mortal) Close() error {
 	c.keep()
 	c.failover.remove(c)
 	return c.Conn.Close()
+}
+
+// Read looks once more when the deadline has passed. A process that did not run for a while, on a host that was suspended
+// or a processor that others had, finds both the end of its patience and what arrived in time, and Go's poller would look
+// at the clock alone: a sound connection would be closed, and with it what waits in it lost.
+func (c *mortal) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	var timeout net.Error
+	if n > 0 || !errors.As(err, &timeout) || !timeout.Timeout() {
+		return n, err
+	}
+	if err := c.SetReadDeadline(time.Now().Add(lateRead)); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(b)
 }
 
 // NetConn lets go-redis see whether the peer hung up.

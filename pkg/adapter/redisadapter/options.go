@@ -26,7 +26,8 @@ type Options struct {
 	// must be able to take it. Default 10; it goes with the server's option of the same name.
 	MaxAttachments int
 	// Watchdog is how long Redis may be silent, although it is asked each second, before a connection is
-	// closed and made anew. It is also the limit of one dial and of one publication. Default 3 s, at least 2 s.
+	// closed and made anew. It is also the limit of one dial and of one publication. A process that itself stood still
+	// first reads what came meanwhile. Default 3 s, at least 2 s.
 	Watchdog time.Duration
 	// Subscription is how the channels of rooms are heard. Default SubscribeRooms.
 	Subscription Subscription
