@@ -33,6 +33,7 @@ type Options struct {
 	Connect        func(*Session) Handler    // a session opened; called before the client hears of it
 	Trace          Trace
 	NetLoop        netloop.Mode // how connections are served
+	MaxSessions    int          // handshakes beyond are answered 503 with Retry-After: 1; 0 means no limit
 
 	AllowEIO3 bool // protocol 3, which clients of Socket.IO 2 speak
 
@@ -130,6 +131,9 @@ var (
 // ErrDraining is what Options.Admit returns when the server goes away, so that the refusal is counted as
 // draining and not as limit.
 var ErrDraining = errors.New("engineio: server is going away")
+
+// errFull refuses handshakes beyond Options.MaxSessions.
+var errFull = errors.New("as many connections as the limit allows")
 
 // Handler receives what the client of one session sends.
 type Handler interface {

@@ -23,6 +23,8 @@ func (e *Engine) newID(r *http.Request) (string, *refusal) {
 		err = e.reserve(id)
 	}
 	switch {
+	case errors.Is(err, errFull):
+		return "", e.refuseFull()
 	case errors.Is(err, ErrDraining):
 		return "", refuseHandshake(err)
 	case err != nil:
@@ -64,8 +66,23 @@ func (e *Engine) reserve(id string) error {
 	if _, taken := e.sessions[id]; taken {
 		return errTaken
 	}
+	if e.fullLocked() {
+		return errFull
+	}
 	e.sessions[id] = nil
 	return nil
+}
+
+// fullLocked reports whether there are as many sessions as there may be; handshakes under way count.
+func (e *Engine) fullLocked() bool {
+	return e.options.MaxSessions > 0 && len(e.sessions) >= e.options.MaxSessions
+}
+
+// full is what a handshake that has yet to be admitted asks: it should not wait for a place that there is not.
+func (e *Engine) full() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.fullLocked()
 }
 
 // release gives up an id under which no session was opened.

@@ -72,6 +72,12 @@ func refuseHandshake(err error) *refusal {
 	return &refusal{code: codeBusy, text: err.Error(), result: result}
 }
 
+// refuseFull refuses a handshake beyond Options.MaxSessions.
+func (e *Engine) refuseFull() *refusal {
+	e.totals.full.Add(1)
+	return refuseHandshake(errFull)
+}
+
 func (r *refusal) status() int {
 	switch r.code {
 	case codeBusy:

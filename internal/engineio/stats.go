@@ -21,6 +21,7 @@ type Stats struct {
 	BytesOut                [2]uint64
 	Deliveries              [2]uint64         // messages handed to the kernel or to a polling answer
 	Flushes                 [2]uint64         // writes or polling answers that carried them
+	Full                    uint64            // handshakes refused because of MaxSessions, with the result limit
 	Dropped                 map[string]uint64 // frames that were not sent: volatile, queue_full, closed
 	QueueBytes, QueueFrames int64             // waiting in all outboxes
 }
@@ -38,6 +39,7 @@ type totals struct {
 	bytesOut     atomic.Uint64 // of polling; the loop counts those of WebSockets
 	deliveries   atomic.Uint64
 	flushes      atomic.Uint64
+	full         atomic.Uint64
 	mu           sync.Mutex // guards the rest
 	openedBy     [2]uint64
 	upgradesBy   map[string]uint64
@@ -101,6 +103,7 @@ func (e *Engine) Stats() Stats {
 		st.Open[i] = t.open[i].Load()
 	}
 
+	st.Full = t.full.Load()
 	loop := e.loop.Stats()
 	st.Connections = [2]int64{loop.Portable, loop.Fast}
 	st.BytesOut = [2]uint64{t.bytesOut.Load(), loop.Bytes}

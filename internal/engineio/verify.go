@@ -124,6 +124,9 @@ func (e *Engine) verifyHandshake(r *http.Request, q *query) *refusal {
 			return no
 		}
 	}
+	if e.options.MaxSessions > 0 && e.full() {
+		return e.refuseFull()
+	}
 	if e.options.Admit != nil {
 		if err := e.options.Admit(r); err != nil {
 			return refuseHandshake(err)

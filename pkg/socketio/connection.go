@@ -29,6 +29,7 @@ type connection struct {
 	// of the default one whose attachments have not all come.
 	decoder *decoder
 	partial *partial
+	pace    *pace // nil: no limit
 
 	mu      sync.Mutex
 	sockets []*Socket           // a disconnected one stays until its namespace is joined again or its place is needed
@@ -56,6 +57,9 @@ var (
 
 func newConnection(server *Server, session *engineio.Session) *connection {
 	c := &connection{server: server, session: session}
+	if n := server.options.MaxEventsPerSecond; n > 0 {
+		c.pace = newPace(n)
+	}
 	if server.format != nil {
 		c.decoder = server.format.newDecoder()
 	}
@@ -133,7 +137,8 @@ func (c *connection) dispatch(p parser.Packet) (ok bool, err error) {
 		}
 		buf := copyToBuffer(p.Data)
 		p.Data, p.Binary, p.Namespace = *buf, c.own(p.Binary), nil
-		return s.inbox.push(item{kind: itemEvent, buf: buf, packet: p}, &c.server.workers, s.run), nil
+		held := c.paceEvent(s)
+		return s.inbox.push(item{kind: itemEvent, buf: buf, packet: p}, &c.server.workers, s.run) && !held, nil
 	case parser.Ack, parser.BinaryAck:
 		s, err := c.socket(p.Namespace)
 		if err == nil && p.HasID {

@@ -15,6 +15,7 @@ var (
 	ErrReservedEvent      = errors.New("reserved event name")
 	ErrTooManyAttachments = errors.New("too many binary attachments")
 	ErrTooManyAcks        = errors.New("too many outstanding acknowledgements: the limit is 1024")
+	ErrTooManyRooms       = errors.New("too many rooms: see Options.MaxRoomsPerSocket")
 	ErrNoAck              = errors.New("the client asked for no acknowledgement")
 	ErrAcked              = errors.New("acknowledged before")
 	ErrMissingArgument    = errors.New("missing argument")

@@ -114,17 +114,18 @@ func (s *Server) guardHooks(e *engineio.Options) {
 	}
 }
 
-// guardCORS is guardHooks for AllowOrigin.
-func (s *Server) guardCORS() {
-	if s.options.CORS == nil || s.options.CORS.AllowOrigin == nil {
-		return
+// guardCORS is guardHooks for AllowOrigin; it returns a copy, or nil.
+func (s *Server) guardCORS(o *CORS) *CORS {
+	if o == nil {
+		return nil
 	}
-	c := *s.options.CORS
-	f := c.AllowOrigin
-	c.AllowOrigin = func(r *http.Request, origin string) (ok bool) {
-		return s.hook("CORS.AllowOrigin", func() error { ok = f(r, origin); return nil }) == nil && ok
+	c := *o
+	if f := c.AllowOrigin; f != nil {
+		c.AllowOrigin = func(r *http.Request, origin string) (ok bool) {
+			return s.hook("CORS.AllowOrigin", func() error { ok = f(r, origin); return nil }) == nil && ok
+		}
 	}
-	s.options.CORS = &c
+	return &c
 }
 
 // told calls a function of a Trace. Locks may be held: what there is to log is logged elsewhere.

@@ -84,6 +84,13 @@ func (b *inbox) next() (it item, resume, ok bool) {
 	return it, resume, true
 }
 
+// full reports whether the reader waits for room.
+func (b *inbox) full() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.paused
+}
+
 func (it *item) size() int {
 	n := len(it.packet.Data)
 	for _, a := range it.packet.Binary {

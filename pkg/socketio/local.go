@@ -147,7 +147,7 @@ func (n *Namespace) join(sockets []*Socket, rooms []string) (entered []string) {
 	for _, room := range rooms {
 		any := false
 		for _, s := range sockets {
-			joined, _ := s.join(room)
+			joined, _ := s.join(room) // one that has left, or is in as many as it may be, stays out
 			any = any || joined
 		}
 		if any {

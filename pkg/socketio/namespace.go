@@ -127,7 +127,7 @@ func (s *Socket) run() {
 			return
 		}
 		if resume {
-			s.conn.session.Resume()
+			s.conn.inboxFreed()
 		}
 		switch it.kind {
 		case itemConnect:

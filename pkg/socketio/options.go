@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -85,6 +86,17 @@ type Options struct {
 	QueueMessages int
 	// QueuePolicy is applied to broadcasts that do not fit. Default CloseSlow.
 	QueuePolicy QueuePolicy
+	// TrustedProxies are the networks of balancers whose X-Forwarded-For is believed: Handshake.RemoteAddr is then the
+	// client's address with port 0, which is the last one in the header that is not theirs. Default none.
+	TrustedProxies []netip.Prefix
+	// MaxConnections bounds the connections of this server, as a handshake at the limit is answered 503. Default no limit.
+	MaxConnections int
+	// MaxEventsPerSecond bounds the events of one connection, all its namespaces together: one that sends more, after a
+	// burst of a second's, is read no faster. Nothing is lost, and it is not closed for that. Default no limit.
+	MaxEventsPerSecond int
+	// MaxRoomsPerSocket bounds the rooms of one socket besides its own: Join returns ErrTooManyRooms, and a join by a
+	// broadcast or by another server leaves that socket out. Default no limit.
+	MaxRoomsPerSocket int
 	// MaxHandshakesPerSecond paces new connections: those above wait up to a second, then are answered 503. Default
 	// no limit.
 	MaxHandshakesPerSecond int
@@ -101,7 +113,7 @@ type Options struct {
 	Recovery *Recovery
 	// CleanupEmptyChildNamespaces removes a child of a ParentNamespace when its last socket has left. Default no.
 	CleanupEmptyChildNamespaces bool
-	// CORS sets the headers for pages of other origins. Default none.
+	// CORS sets the headers for pages of other origins; Server.SetCORS changes it. Default none.
 	CORS *CORS
 	// Middleware is put around everything that the server answers but what CORS answers, the first outermost. What one
 	// writes into the header of the response is in the answer to a WebSocket handshake too. Default none.
@@ -177,6 +189,9 @@ func (o *Options) withDefaults() (Options, error) {
 		{"QueueBytes", &c.QueueBytes, 1 << 20},
 		{"QueueMessages", &c.QueueMessages, 4096},
 		{"MaxHandshakesPerSecond", &c.MaxHandshakesPerSecond, 0},
+		{"MaxConnections", &c.MaxConnections, 0},
+		{"MaxEventsPerSecond", &c.MaxEventsPerSecond, 0},
+		{"MaxRoomsPerSocket", &c.MaxRoomsPerSocket, 0},
 		{"MaxAttachments", &c.MaxAttachments, parser.MaxAttachments},
 	} {
 		if *n.value < 0 {
@@ -195,9 +210,6 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	if c.Adapter == nil {
 		c.Adapter = adapter.NewMemory()
-	}
-	if c.CheckOrigin == nil {
-		c.CheckOrigin = originCheck(c.CORS)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

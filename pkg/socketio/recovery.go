@@ -352,7 +352,7 @@ func (r *recovery) catchUp(ctx context.Context, s *Socket, old *session, from ad
 func (r *recovery) enterLocked(s *Socket, old *session) error {
 	if old != nil {
 		for _, room := range old.rooms {
-			_, _ = s.join(room) // it can only fail when the connection ended
+			_, _ = s.join(room) // it fails when the connection ended, or above MaxRoomsPerSocket of this node
 		}
 	}
 	if !r.nsp.enter(s) {

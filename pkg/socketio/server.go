@@ -38,8 +38,9 @@ type Server struct {
 
 	complaints complaints
 
-	alone   bool // no other nodes: the adapter said so
-	handler http.Handler
+	alone   bool         // no other nodes: the adapter said so
+	handler http.Handler // behind CORS and Options.Middleware
+	cors    atomic.Pointer[corsPolicy]
 	format  *format // nil: the default one
 	limits  parser.Limits
 
@@ -69,7 +70,6 @@ func NewServer(o *Options) (*Server, error) {
 	}
 	s.complaints.often = rate.Sometimes{First: 5, Interval: time.Second}
 	s.format = newFormat(options.Parser, s.report)
-	s.guardCORS()
 	s.bundle = newBundle(options.Client)
 	if n := options.MaxHandshakesPerSecond; n > 0 {
 		s.limiter = rate.NewLimiter(rate.Limit(n), n)
@@ -92,11 +92,15 @@ func NewServer(o *Options) (*Server, error) {
 		RouteTag:       options.RouteTag,
 		Outbox:         outbox.Limits{Bytes: options.QueueBytes, Frames: options.QueueMessages, DropVolatile: options.QueuePolicy == DropVolatile},
 		CheckOrigin:    options.CheckOrigin,
+		MaxSessions:    options.MaxConnections,
 		Admit:          s.admitRequest,
 		Connect:        func(session *engineio.Session) engineio.Handler { return newConnection(s, session) },
 		Trace: engineio.Trace{Closed: func(transport string, reason engineio.Reason, age time.Duration) {
 			s.traceSession(transport, Reason(reason), age)
 		}},
+	}
+	if engine.CheckOrigin == nil {
+		engine.CheckOrigin = s.originAllowed
 	}
 	s.options.engineHooks(&engine)
 	s.guardHooks(&engine)
@@ -104,6 +108,7 @@ func NewServer(o *Options) (*Server, error) {
 		return nil, fmt.Errorf("socketio: Options.NetLoop: %w", err)
 	}
 	s.handler = s.options.wrap(http.HandlerFunc(s.serve))
+	s.SetCORS(options.CORS)
 	if s.Namespace, _, err = s.newNamespace("/", nil); err != nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel() // there is nothing to wait for
@@ -201,7 +206,9 @@ func (s *Server) newNamespace(name string, parent *ParentNamespace) (n *Namespac
 }
 
 // ServeHTTP answers requests below Path: the client bundle and Engine.IO. Others get 404.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.cors.Load().handler.ServeHTTP(w, s.options.fromClient(r))
+}
 
 // serve is ServeHTTP behind Options.Middleware and CORS.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {

@@ -197,6 +197,10 @@ func (s *Socket) join(name string) (joined bool, err error) {
 	if _, in := s.rooms[name]; in || name == s.id {
 		return false, nil
 	}
+	if most := s.nsp.server.options.MaxRoomsPerSocket; most > 0 && len(s.rooms) >= most {
+		s.nsp.server.count.limitedRooms.Add(1)
+		return false, ErrTooManyRooms
+	}
 	if s.rooms == nil {
 		s.rooms = make(map[string]*rooms.Membership[Socket])
 	}

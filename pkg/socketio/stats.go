@@ -33,7 +33,11 @@ type Stats struct {
 
 	ConnectTimeouts   uint64 // connections that joined no namespace in time
 	UnknownNamespaces uint64 // CONNECT packets for namespaces that do not exist
-	Violations        uint64 // connections that were closed because they broke the Socket.IO protocol
+	// Limited is how often Options held something back: connections (handshakes refused), events (connections that were
+	// made to wait), rooms (joins refused).
+	Limited map[string]uint64
+
+	Violations uint64 // connections that were closed because they broke the Socket.IO protocol
 }
 
 // TransportStats are the figures of one transport.
@@ -81,6 +85,8 @@ type serverCounters struct {
 	connectTimeouts   atomic.Uint64
 	unknownNamespaces atomic.Uint64
 	violations        atomic.Uint64
+	limitedEvents     atomic.Uint64
+	limitedRooms      atomic.Uint64
 }
 
 // namespaceCounters are one namespace's. The origins and scopes are indexes into their names.
@@ -138,6 +144,8 @@ func (s *Server) Stats() Stats {
 		ConnectTimeouts:   s.count.connectTimeouts.Load(),
 		UnknownNamespaces: s.count.unknownNamespaces.Load(),
 		Violations:        s.count.violations.Load(),
+
+		Limited: map[string]uint64{"connections": e.Full, "events": s.count.limitedEvents.Load(), "rooms": s.count.limitedRooms.Load()},
 	}
 	for i, name := range [2]string{Polling, WebSocket} {
 		t := TransportStats{

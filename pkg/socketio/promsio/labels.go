@@ -26,6 +26,7 @@ var (
 	recoveryResults   = []string{"ok", "expired", "unknown", "too_many", "no_offset", "unavailable", "late", "unsaved"}
 	serverSideResults = []string{"handled", "failed", "no_handler", "queue_full"}
 	ignoredReasons    = []string{"queue_full", "unknown_kind", "malformed"}
+	limits            = []string{"connections", "events", "rooms"}
 	scopes            = []string{"all", "rooms", "except"}
 	drops             = []string{"volatile", "queue_full", "closed", "too_large"}
 	roles             = []string{"publish", "subscribe"}

@@ -49,6 +49,8 @@ var (
 	recoverySessions = describe("recovery_sessions", "Sessions that are kept for clients that may come back.")
 	violations       = describe("protocol_violations_total", "Connections closed because their client broke the Socket.IO protocol.")
 
+	limitsExceeded = describe("limits_exceeded_total", "How often a limit held something back: connections (handshakes refused), events (connections made to wait), rooms (joins refused).", "limit")
+
 	handlerPanics = describe("handler_panics_total", "Handlers that panicked; each ended its socket.", "event")
 	draining      = describe("draining", "1 while the node refuses new connections.")
 
@@ -123,6 +125,7 @@ func collectStats(ch chan<- prometheus.Metric, stats socketio.Stats) {
 	s.gauge(queueBytes, float64(stats.QueueBytes))
 	s.namespaces(stats)
 	s.counter(violations, stats.Violations)
+	s.counters(limitsExceeded, limits, stats.Limited)
 	s.counter(handlerPanics, stats.HandlerPanics, other)
 	s.gauge(draining, truth(stats.Draining))
 	s.cluster(stats)
