@@ -43,6 +43,7 @@ var allowed = map[string][]string{
 	"pkg/adapter":              {"pkg/socketio/parser"},
 	"pkg/adapter/adaptertest":  {"pkg/adapter", "internal/cluster"},
 	"pkg/adapter/redisadapter": {"pkg/adapter", "internal/binaryjson", "pkg/socketio/parser", "internal/cluster", goRedis, msgp, timeRate},
+	"internal/doctor":          {},
 	"internal/cluster":         {"pkg/adapter"},
 	"internal/engineio":        {"internal/outbox", "internal/frame", "internal/netloop", "internal/wsread", gorilla},
 	"internal/netloop":         {"internal/outbox", "internal/frame", "internal/epoll"},
