@@ -10,7 +10,7 @@ BUNDLE      := web/dist/socket.io.min.js
 # A tool for tests only, so it is pinned here and not in go.mod.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: help run build client test lint unit fuzz golden deploy interop tools clean go node
+.PHONY: help run build client test lint unit fuzz golden docs deploy interop tools clean go node
 
 help: ## show what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ fuzz: go ## fuzz every decoder
 golden: node ## make the golden vectors anew from the npm packages
 	cd test/golden && npm ci --ignore-scripts && npm start --silent
 	cd test && npm ci --ignore-scripts && node golden/cluster.mjs && node golden/streams.mjs
+
+docs: go ## write the pages that are made from the code
+	@mkdir -p build
+	go run ./cmd/node config docs >build/configuration.md && mv build/configuration.md docs/configuration.md
 
 interop: build ## test with official clients, Node servers and a browser
 	test/run

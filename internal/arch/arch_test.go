@@ -28,13 +28,14 @@ const (
 	miniredis  = "github.com/alicebob/miniredis/v2"
 	timeRate   = "golang.org/x/time"
 	rsCORS     = "github.com/rs/cors"
+	yaml       = "go.yaml.in/yaml/v3"
 )
 
 // allowed lists for each package what it may import besides the standard library. The key "a/..." stands for
 // a and everything below it, unless a longer key fits.
 var allowed = map[string][]string{
 	"cmd/node":                 {"internal/node"},
-	"internal/node":            {"pkg/socketio", "pkg/socketio/promsio", "pkg/socketio/forward", "pkg/adapter", "pkg/adapter/redisadapter", "web", goRedis, prometheus, kong, humanize, miniredis},
+	"internal/node":            {"pkg/socketio", "pkg/socketio/promsio", "pkg/socketio/forward", "pkg/adapter", "pkg/adapter/redisadapter", "internal/doctor", "web", goRedis, prometheus, kong, humanize, miniredis, yaml},
 	"pkg/socketio":             {"pkg/adapter", "pkg/socketio/parser", "internal/engineio", "internal/netloop", "internal/outbox", "internal/binaryjson", "internal/frame", "internal/rooms", timeRate, rsCORS},
 	"pkg/socketio/parser":      {msgp},
 	"pkg/socketio/siotest":     {"pkg/socketio", "pkg/socketio/parser"},

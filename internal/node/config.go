@@ -1,22 +1,10 @@
 package node
 
-import (
-	"errors"
-	"fmt"
-	"net"
-	"os"
-	"path"
-	"regexp"
-	"slices"
-	"strconv"
-	"strings"
-	"time"
-)
+import "time"
 
-const maxPort = 65535
-
-// config is what one node needs to know, as flags of the command line. Each flag is an environment variable
-// too; defaults are in the tags, and validate checks what tags cannot say.
+// config is what one node needs to know, as flags of the command line. Each flag is an environment variable and a key of
+// configuration files too; defaults are in the tags, and validate checks what tags cannot say. The tag secret marks what
+// is never shown, reload what a node takes over while it runs.
 type config struct {
 	Path            string   `default:"/socket.io/" group:"Socket.IO" help:"Path under which Socket.IO is served."`
 	Events          []string `default:"chat message" group:"Socket.IO" help:"Events that are relayed to everyone in their namespace."`
@@ -43,17 +31,19 @@ type config struct {
 	Page   bool         `default:"true" negatable:"" group:"Pages" help:"Serve the chat page at /."`
 	Client clientConfig `embed:"" prefix:"client." group:"Pages"`
 
-	NetLoop      string      `default:"auto" name:"netloop" env:"CHORUS_NETLOOP" enum:"auto,fast,portable" group:"Operation" help:"How connections are read and written: fast (plain TCP on Linux, a few goroutines for all of them), portable (a goroutine each) or auto (fast where the system can)."`
-	PublicReadyz bool        `group:"Operation" help:"Serve /readyz on the public address too."`
-	Drain        drainConfig `embed:"" prefix:"drain." group:"Operation"`
-	Log          logConfig   `embed:"" prefix:"log." group:"Operation"`
+	NetLoop        string      `default:"auto" name:"netloop" env:"CHORUS_NETLOOP" enum:"auto,fast,portable" group:"Operation" help:"How connections are read and written: fast (plain TCP on Linux, a few goroutines for all of them), portable (a goroutine each) or auto (fast where the system can)."`
+	TrustedProxies []network   `default:"" placeholder:"NETWORK,..." group:"Operation" help:"Networks of balancers, such as 10.0.0.0/8, or single addresses, whose X-Forwarded-For tells the address of the client."`
+	PublicReadyz   bool        `group:"Operation" help:"Serve /readyz on the public address too."`
+	Drain          drainConfig `embed:"" prefix:"drain." group:"Operation"`
+	Log            logConfig   `embed:"" prefix:"log." group:"Operation"`
+	Debug          debugConfig `embed:"" prefix:"debug." group:"Operation"`
 
 	embedded bool `kong:"-"` // Redis is started with the program
 }
 
 type corsConfig struct {
-	Origins     []string `default:"" placeholder:"ORIGIN,..." help:"Origins of pages that may connect besides the node's own: exact such as https://example.com, with one asterisk such as https://*.example.com, or * for all. Empty: only the node's own."`
-	Credentials bool     `help:"Let those pages send cookies."`
+	Origins     []string `default:"" reload:"" placeholder:"ORIGIN,..." help:"Origins of pages that may connect besides the node's own: exact such as https://example.com, with one asterisk such as https://*.example.com, or * for all. Empty: only the node's own."`
+	Credentials bool     `reload:"" help:"Let those pages send cookies."`
 }
 
 type compressionConfig struct {
@@ -75,7 +65,10 @@ type queueConfig struct {
 }
 
 type limitsConfig struct {
-	HandshakesPerSecond int `default:"0" help:"New connections per second; further ones are answered 503. 0: no limit."`
+	Connections         int `default:"0" help:"Connections at a time; further ones are answered 503. 0: no limit."`
+	HandshakesPerSecond int `default:"0" help:"New connections per second; further ones wait up to a second, then are answered 503. 0: no limit."`
+	EventsPerSecond     int `default:"0" help:"Events per second of one connection, after a burst of as many; one that sends more is read no faster, and loses nothing. 0: no limit."`
+	RoomsPerSocket      int `default:"0" help:"Rooms that one socket may be in besides its own; it joins no further ones. 0: no limit."`
 }
 
 type clientConfig struct {
@@ -89,15 +82,26 @@ type drainConfig struct {
 	Status   int           `default:"503" enum:"404,503" help:"Status of /readyz while draining: 503, or 404 for HAProxy's disable-on-404."`
 }
 
+type debugConfig struct {
+	Pprof bool `help:"Serve profiles at /debug/pprof/ on the internal address."`
+}
+
 type logConfig struct {
-	Level  string `default:"info" enum:"debug,info,warn,error" help:"Least level that is logged: debug (shows the text of messages), info, warn or error."`
+	Level  string `default:"info" reload:"" enum:"debug,info,warn,error" help:"Least level that is logged: debug (shows the text of messages), info, warn or error."`
 	Format string `default:"${log_format}" enum:"json,text" help:"Form of the log on stderr: json or text."`
+}
+
+// settings are those of a node that is alone in its process: what configuration files may have.
+type settings struct {
+	nodeConfig
+	config
 }
 
 // nodeConfig is what a node that is alone in its process needs besides.
 type nodeConfig struct {
-	Addr         []string `default:":3000" group:"Addresses" help:"Public addresses: clients, page and client bundle."`
-	InternalAddr string   `default:"127.0.0.1:9464" group:"Addresses" help:"Internal address: /metrics, /healthz, /readyz, /version, requests that other nodes pass on. Empty: none."`
+	Addr         []string  `default:":3000" group:"Addresses" help:"Public addresses: clients, page and client bundle."`
+	InternalAddr string    `default:"127.0.0.1:9464" group:"Addresses" help:"Internal address: /metrics, /healthz, /readyz, /version, requests that other nodes pass on. Empty: none."`
+	TLS          tlsConfig `embed:"" prefix:"tls." group:"Addresses"`
 	Node         struct {
 		ID       string `default:"" placeholder:"NAME" help:"Name of the node in logs and metrics. Empty: random."`
 		RouteTag string `default:"" placeholder:"TAG" help:"Put in front of every session id as TAG_, so that a balancer can route by it: at most 32 letters and digits. Empty: made from the node's id when Redis is used, else none."`
@@ -118,7 +122,7 @@ func (c *config) adapterName() string {
 	switch {
 	case c.Adapter != "":
 		return c.Adapter
-	case c.Redis.URL != "":
+	case c.Redis.given():
 		return adapterRedis
 	}
 	return adapterMemory
@@ -136,149 +140,4 @@ func (c *config) recovers() bool {
 		return *c.Recovery.Enabled
 	}
 	return c.adapterName() == adapterStreams
-}
-
-var (
-	validPath = regexp.MustCompile(`^/([A-Za-z0-9._~-]+/)*([A-Za-z0-9._~-]+)?$`)
-	// A scheme, a host with at most one asterisk, perhaps a port; no path.
-	validOrigin = regexp.MustCompile(`^[a-z][a-z0-9+.-]*://[^/*?#\s]*\*?[^/*?#\s]*$`)
-	validTag    = regexp.MustCompile(`^[A-Za-z0-9]{1,32}$`)
-)
-
-// reservedEvents cannot be sent by a client (Socket.IO reserves them for its own life cycle).
-var reservedEvents = []string{"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
-
-// validate returns the first value that cannot work, named by its flag, and brings values into their one form.
-func (c *config) validate() error {
-	if !validPath.MatchString(c.Path) || path.Clean(c.Path) != strings.TrimSuffix(c.Path, "/") && c.Path != "/" {
-		return fmt.Errorf("--path: %q is not a path such as /socket.io/ (letters, digits, - . _ ~)", c.Path)
-	}
-	if !strings.HasSuffix(c.Path, "/") {
-		c.Path += "/"
-	}
-	if c.Page && c.Path == "/" {
-		return errors.New("--path: / is the place of the chat page; choose another path or --no-page")
-	}
-	if len(c.AllowTransports) == 0 {
-		return errors.New("--allow-transports: needs at least one of polling, websocket")
-	}
-	for _, event := range c.Events {
-		if event == "" || slices.Contains(reservedEvents, event) {
-			return fmt.Errorf("--events: %q is not an event that a client can send", event)
-		}
-	}
-	slices.Sort(c.Events)
-	c.Events = slices.Compact(c.Events) // one named twice would be relayed twice
-	if c.adapterName() != adapterMemory && c.Redis.URL == "" && !c.embedded {
-		return fmt.Errorf("--adapter: %s needs --redis.url", c.Adapter)
-	}
-	if err := c.Redis.validate(); err != nil {
-		return err
-	}
-	if err := c.validateSubscription(); err != nil {
-		return err
-	}
-	for _, origin := range c.CORS.Origins {
-		if origin != "*" && !validOrigin.MatchString(origin) {
-			return fmt.Errorf("--cors.origins: %q is not an origin such as https://example.com or https://*.example.com, nor *", origin)
-		}
-	}
-	if c.recovers() && !c.keepsSessions() {
-		return errors.New("--recovery.enabled: only a node without Redis and nodes of --adapter=redis-streams can keep sessions")
-	}
-	if c.Redis.Prefix == "" {
-		return errors.New("--redis.prefix: must not be empty")
-	}
-	if c.Redis.Stream.Name == "" {
-		return errors.New("--redis.stream.name: must not be empty")
-	}
-	if err := c.validateClient(); err != nil {
-		return err
-	}
-	return c.validateNumbers()
-}
-
-func (c *config) validateClient() error {
-	if !c.Client.Serve || c.Client.Dir == "" {
-		return nil
-	}
-	if info, err := os.Stat(c.Client.Dir); err != nil {
-		return fmt.Errorf("--client.dir: %w", err)
-	} else if !info.IsDir() {
-		return fmt.Errorf("--client.dir: %s is not a folder", c.Client.Dir)
-	}
-	return nil
-}
-
-func (c *config) validateNumbers() error {
-	for _, d := range []struct {
-		flag       string
-		value, min time.Duration
-	}{
-		{"ping-interval", c.PingInterval, time.Millisecond},
-		{"ping-timeout", c.PingTimeout, time.Millisecond},
-		{"upgrade-timeout", c.UpgradeTimeout, time.Millisecond},
-		{"connect-timeout", c.ConnectTimeout, time.Millisecond},
-		{"write-timeout", c.WriteTimeout, time.Millisecond},
-		{"redis.watchdog", c.Redis.Watchdog, 2 * time.Second},
-		{"redis.requests-timeout", c.Redis.RequestsTimeout, time.Millisecond},
-		{"drain.timeout", c.Drain.Timeout, time.Millisecond},
-		{"recovery.window", c.Recovery.Window, time.Millisecond},
-	} {
-		if d.value < d.min {
-			return fmt.Errorf("--%s: must be at least %s, got %s", d.flag, d.min, d.value)
-		}
-	}
-	for _, n := range []struct {
-		flag       string
-		value, min int
-	}{
-		{"max-payload", int(c.MaxPayload), 1}, {"queue.bytes", int(c.Queue.Bytes), 1}, {"queue.messages", c.Queue.Messages, 1},
-		{"limits.handshakes-per-second", c.Limits.HandshakesPerSecond, 0},
-		{"recovery.max-messages", c.Recovery.MaxMessages, 1}, {"compression.threshold", int(c.Compression.Threshold), 1},
-		{"redis.publish-queue", c.Redis.PublishQueue, 1}, {"redis.publish-batch", c.Redis.PublishBatch, 1},
-		{"redis.stream.count", c.Redis.Stream.Count, 1}, {"redis.stream.max-len", c.Redis.Stream.MaxLen, 1},
-	} {
-		if n.value < n.min {
-			return fmt.Errorf("--%s: must be at least %d, got %d", n.flag, n.min, n.value)
-		}
-	}
-	if c.Drain.LameDuck < 0 || c.Drain.LameDuck >= c.Drain.Timeout {
-		return fmt.Errorf("--drain.lame-duck: must be between 0s and --drain.timeout (%s), got %s", c.Drain.Timeout, c.Drain.LameDuck)
-	}
-	return nil
-}
-
-func (c *nodeConfig) validate() error {
-	if len(c.Addr) == 0 {
-		return errors.New("--addr: needs at least one address")
-	}
-	for _, addr := range c.Addr {
-		if err := validateAddr("addr", addr); err != nil {
-			return err
-		}
-	}
-	if c.InternalAddr != "" {
-		if err := validateAddr("internal-addr", c.InternalAddr); err != nil {
-			return err
-		}
-	}
-	if _, err := c.Cluster.forwarding(c.Node.Forward); err != nil {
-		return err
-	}
-	if tag := c.Node.RouteTag; tag != "" && !validTag.MatchString(tag) {
-		return fmt.Errorf("--node.route-tag: %q must be 1 to 32 letters and digits", tag)
-	}
-	return nil
-}
-
-func validateAddr(flag, addr string) error {
-	_, port, err := net.SplitHostPort(addr)
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
-	}
-	if err != nil {
-		return fmt.Errorf("--%s: %q is not an address such as :3000 or 127.0.0.1:3000", flag, addr)
-	}
-	return nil
 }

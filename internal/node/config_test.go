@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,13 +19,14 @@ func parse(t *testing.T, args []string, env map[string]string) (*commands, error
 	for name, value := range env {
 		t.Setenv(name, value)
 	}
-	var cli commands
-	parser, err := newParser(&cli, &bytes.Buffer{}, &bytes.Buffer{}, func(int) {})
+	l, err := load(args, &bytes.Buffer{}, &bytes.Buffer{})
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	_, err = parser.Parse(args)
-	return &cli, err
+	if len(l.problems) > 0 {
+		err = errors.New(strings.Join(l.problems, "\n"))
+	}
+	return l.cli, err
 }
 
 func clearEnv(t *testing.T) {
@@ -188,7 +190,7 @@ func TestBadUsage(t *testing.T) {
 		{"unknown flag", []string{"--port=1"}, nil, []string{"--port"}},
 		{"unknown command", []string{"start"}, nil, []string{"start"}},
 		{"enum", []string{"--queue.policy=wait"}, nil, []string{"--queue.policy", `"wait"`, `"close"`, `"drop_volatile"`}},
-		{"enum by environment", nil, map[string]string{"CHORUS_LOG_LEVEL": "loud"}, []string{"--log.level", `"loud"`, `"debug"`}},
+		{"enum by environment", nil, map[string]string{"CHORUS_LOG_LEVEL": "loud"}, []string{"CHORUS_LOG_LEVEL: ", `"loud"`, "debug, info, warn, error"}},
 		{"enum of numbers", []string{"--drain.status=500"}, nil, []string{"--drain.status", `"500"`, `"404"`}},
 		{"transport", []string{"--allow-transports=polling,webtransport"}, nil, []string{"--allow-transports", `"webtransport"`}},
 		{"no transport", []string{"--allow-transports="}, nil, []string{"--allow-transports"}},
@@ -223,7 +225,7 @@ func TestBadUsage(t *testing.T) {
 		{"port of Redis", []string{"--redis.url=redis://h:99999"}, nil, []string{"--redis.url", "99999"}},
 		{"no ports left", []string{"demo", "--addr=:65534"}, nil, []string{"--addr", "65534"}},
 		{"origin with a path", []string{"--cors.origins=https://a.example/x"}, nil, []string{"--cors.origins", "https://a.example/x"}},
-		{"origin without a scheme", nil, map[string]string{"CHORUS_CORS_ORIGINS": "a.example"}, []string{"--cors.origins", "a.example"}},
+		{"origin without a scheme", nil, map[string]string{"CHORUS_CORS_ORIGINS": "a.example"}, []string{"CHORUS_CORS_ORIGINS: ", "a.example"}},
 		{"recovery in a cluster", []string{"--recovery.enabled", "--redis.url=redis://h"}, nil, []string{"--recovery.enabled"}},
 		{"recovery in the demo", []string{"demo", "--recovery.enabled"}, nil, []string{"--recovery.enabled"}},
 		{"path of the page", []string{"--path=/"}, nil, []string{"--path", "--no-page"}},
@@ -235,6 +237,14 @@ func TestBadUsage(t *testing.T) {
 		{"database of a cluster", []string{"--redis.url=redis://h/3?addr=i:1"}, nil, []string{"--redis.url", `"3"`}},
 		{"port of a further address", []string{"--redis.url=redis://h?addr=i:0"}, nil, []string{"--redis.url", `"0"`}},
 		{"password twice", []string{"--redis.url=redis://h", "--redis.password=x", "--redis.password-file=" + file}, nil, []string{"--redis.password-file"}},
+		{"URL twice", []string{"--redis.url=redis://h", "--redis.url-file=" + file}, nil, []string{"--redis.url-file", "--redis.url too"}},
+		{"URL and addresses", []string{"--redis.url=redis://h", "--redis.addrs=h:1"}, nil, []string{"--redis.addrs", "URL"}},
+		{"bad address", []string{"--redis.addrs=h"}, nil, []string{"--redis.addrs", `"h"`}},
+		{"another master", []string{"--redis.url=redis://h?master_name=a", "--redis.master=b"}, nil, []string{"--redis.master", `"a"`, `"b"`}},
+		{"no file of a URL", []string{"--redis.url-file=/none"}, nil, []string{"--redis.url-file", "/none"}},
+		{"empty file of a URL", []string{"--redis.url-file=" + file}, nil, []string{"--redis.url-file"}},
+		{"proxies", []string{"--trusted-proxies=10.0.0.0/8,x"}, nil, []string{"--trusted-proxies", `"x"`, "10.0.0.0/8"}},
+		{"limit", []string{"--limits.rooms-per-socket=-1"}, nil, []string{"--limits.rooms-per-socket", "at least 0", "-1"}},
 		{"no password file", []string{"--redis.url=redis://h", "--redis.password-file=/none"}, nil, []string{"--redis.password-file", "/none"}},
 		{"no certificates", []string{"--redis.url=redis://h", "--redis.tls.ca=" + file}, nil, []string{"--redis.tls.ca", file}},
 		{"certificate without key", []string{"--redis.url=redis://h", "--redis.tls.cert=" + file}, nil, []string{"--redis.tls.cert", "--redis.tls.key"}},
@@ -242,8 +252,8 @@ func TestBadUsage(t *testing.T) {
 		{"redis prefix", []string{"--redis.prefix="}, nil, []string{"--redis.prefix"}},
 		{"client folder", []string{"--client.dir=" + file + "/none"}, nil, []string{"--client.dir"}},
 		{"client folder is a file", []string{"--client.dir=" + file}, nil, []string{"--client.dir", "not a folder"}},
-		{"short secret", nil, map[string]string{"CHORUS_CLUSTER_SECRET": "tooshort"}, []string{"--cluster.secret", "at least 16"}},
-		{"secret file", nil, map[string]string{"CHORUS_CLUSTER_SECRET_FILE": file + "/none"}, []string{"--cluster.secret-file"}},
+		{"short secret", nil, map[string]string{"CHORUS_CLUSTER_SECRET": "tooshort"}, []string{"CHORUS_CLUSTER_SECRET: ", "at least 16"}},
+		{"secret file", nil, map[string]string{"CHORUS_CLUSTER_SECRET_FILE": file + "/none"}, []string{"CHORUS_CLUSTER_SECRET_FILE: "}},
 		{"empty secret file", []string{"--cluster.secret-file=" + file}, nil, []string{"--cluster.secret-file", "at least 16"}},
 		{"two secrets", []string{"--cluster.secret=0123456789abcdef", "--cluster.secret-file=" + file}, nil, []string{"--cluster.secret-file", "--cluster.secret too"}},
 		{"advertised port", []string{"--cluster.advertise=host:99999"}, nil, []string{"--cluster.advertise", "host:99999"}},
@@ -318,22 +328,22 @@ func TestVersionCommand(t *testing.T) {
 }
 
 func TestUnknownVariables(t *testing.T) {
-	var cli commands
-	parser, err := newParser(&cli, &bytes.Buffer{}, &bytes.Buffer{}, func(int) {})
+	parser, err := newParser(&commands{}, &sources{}, &bytes.Buffer{}, &bytes.Buffer{}, func(int) {})
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := unknownVariables(parser.Model, []string{
 		"CHORUS_REDIS_URL=redis://h", "CHORUS_NODE_ADDR=:1", "CHORUS_PORT=tcp://10.0.0.1:3000", "HOME=/", "CHORUS_LOG_LEVELS=info",
 	})
-	if want := []string{"CHORUS_PORT", "CHORUS_LOG_LEVELS"}; !slices.Equal(got, want) {
+	if want := []string{"CHORUS_LOG_LEVELS", "CHORUS_PORT"}; !slices.Equal(got, want) {
 		t.Errorf("unknownVariables = %q, want %q", got, want)
 	}
 }
 
 func TestRedisDeployments(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "password")
-	if err := os.WriteFile(file, []byte("from the file\n"), 0o600); err != nil {
+	urlFile := filepath.Join(t.TempDir(), "url")
+	if err := errors.Join(os.WriteFile(file, []byte("from the file\n"), 0o600), os.WriteFile(urlFile, []byte("redis://u:p@h:7\n"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
@@ -346,6 +356,14 @@ func TestRedisDeployments(t *testing.T) {
 		{"file", []string{"--redis.url=rediss://h", "--redis.username=u", "--redis.password-file=" + file}, "single [h:6379] u:from the file 0 TLS"},
 		{"certificate check off", []string{"--redis.url=redis://h", "--redis.tls.insecure"}, "single [h:6379] : 0 TLS"},
 		{"sentinels", []string{"--redis.url=redis://s:q@h:1?addr=i:2&master_name=m&db=3"}, "sentinel m [h:1 i:2] s:q s:q"},
+		{"addresses", []string{"--redis.addrs=h:1"}, "single [h:1] : 0"},
+		{"addresses with TLS", []string{"--redis.addrs=h:1", "--redis.tls.enabled"}, "single [h:1] : 0 TLS"},
+		{"addresses of a cluster", []string{"--redis.addrs=h:1,i:2", "--redis.username=u", "--redis.password=p"}, "cluster [h:1 i:2] u:p"},
+		{"addresses of sentinels", []string{"--redis.addrs=h:1,i:2", "--redis.master=m", "--redis.password=p", "--redis.sentinel-username=s", "--redis.sentinel-password-file=" + file},
+			"sentinel m [h:1 i:2] s:p s:from the file"},
+		{"name of the master", []string{"--redis.url=redis://h:1?addr=i:2", "--redis.master=m"}, "sentinel m [h:1 i:2] : :"},
+		{"password of a file beside that of sentinels", []string{"--redis.url=redis://:q@h?master_name=m", "--redis.password-file=" + file}, "sentinel m [h:6379] :from the file :q"},
+		{"URL of a file", []string{"--redis.url-file=" + urlFile}, "single [h:7] u:p 0"},
 		{"sentinels with another password", []string{"--redis.url=redis://:q@h?master_name=m", "--redis.password=p"}, "sentinel m [h:6379] :p :q"},
 		{"cluster", []string{"--redis.url=redis://u:p@h:1?addr=i:2"}, "cluster [h:1 i:2] u:p"},
 		{"cluster by its name", []string{"--redis.mode=cluster", "--redis.url=redis://h:1"}, "cluster [h:1] :"},

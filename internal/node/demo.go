@@ -29,17 +29,16 @@ type demoCommand struct {
 	config
 }
 
-// Validate is called by kong.
-func (c *demoCommand) Validate() error {
+func (c *demoCommand) validate() error {
 	if c.Adapter == adapterMemory {
-		return errors.New("--adapter: the nodes of the demo need redis (without --redis.url one is embedded)")
+		return invalidf("adapter", "the nodes of the demo need redis (without --redis.url one is embedded)")
 	}
 	if c.Adapter == "" {
 		c.Adapter = adapterRedis
 	}
-	c.embedded = c.Redis.URL == ""
+	c.embedded = !c.Redis.given()
 	if c.embedded && c.Adapter == adapterSharded {
-		return errors.New("--adapter=redis-sharded: the embedded Redis of the demo has no sharded Pub/Sub, give --redis.url")
+		return invalidf("adapter", "redis-sharded: the embedded Redis of the demo has no sharded Pub/Sub, give --redis.url")
 	}
 	for _, a := range []struct{ flag, addr string }{{"addr", c.Addr}, {"node-addr", c.NodeAddr}, {"internal-addr", c.InternalAddr}} {
 		if a.addr == "" && a.flag == "node-addr" {
@@ -50,7 +49,7 @@ func (c *demoCommand) Validate() error {
 		}
 		_, port, _ := net.SplitHostPort(a.addr)
 		if n, err := strconv.Atoi(port); err == nil && n > maxPort-demoNodes {
-			return fmt.Errorf("--%s: the demo needs the %d ports after %s, and the last one is %d", a.flag, demoNodes, port, maxPort)
+			return invalidf(a.flag, "the demo needs the %d ports after %s, and the last one is %d", demoNodes, port, maxPort)
 		}
 	}
 	return c.config.validate()
@@ -68,7 +67,7 @@ type cluster struct {
 
 // Run runs the cluster until a signal comes or a listener fails.
 func (c *demoCommand) Run(p *process) error {
-	log := c.config.logger(p)
+	log := c.config.logger(p, c.Log.level())
 	cl, err := c.start(log)
 	if err != nil {
 		return err
@@ -98,7 +97,7 @@ func (c *demoCommand) start(log *slog.Logger) (cl *cluster, err error) {
 		return cl, err
 	}
 	cl.front = newFront(frontEnd, c.Path, log)
-	if c.Redis.URL == "" {
+	if c.embedded {
 		cl.redis = miniredis.NewMiniRedis()
 		if err := cl.redis.Start(); err != nil {
 			return cl, fmt.Errorf("embedded redis: %w", err)

@@ -30,8 +30,7 @@ type emitCommand struct {
 	values []any `kong:"-"`
 }
 
-// Validate is called by kong.
-func (c *emitCommand) Validate() error {
+func (c *emitCommand) validate() error {
 	if c.Event == "" || slices.Contains(reservedEvents, c.Event) {
 		return fmt.Errorf("%q is not an event that a server can send", c.Event)
 	}
@@ -45,14 +44,14 @@ func (c *emitCommand) Validate() error {
 			return fmt.Errorf("argument %d of the event: %q is no JSON: text is written '\"text\"', or give --text", i+1, text)
 		}
 	}
-	if c.Redis.URL == "" {
-		return errors.New("--redis.url: is needed to reach the nodes")
+	if !c.Redis.given() {
+		return invalidf("redis.url", "is needed to reach the nodes, or --redis.addrs")
 	}
 	if c.Timeout <= 0 {
-		return fmt.Errorf("--timeout: must be positive, got %s", c.Timeout)
+		return invalidf("timeout", "must be positive, got %s", c.Timeout)
 	}
 	if strings.Contains(c.Namespace, "#") {
-		return fmt.Errorf("--namespace: %q must not contain #", c.Namespace)
+		return invalidf("namespace", "%q must not contain #", c.Namespace)
 	}
 	return c.Redis.validate()
 }

@@ -54,14 +54,19 @@ func listen(flag string, addrs ...string) (*endpoint, error) {
 	return e, nil
 }
 
-// serve answers requests until shutdown; failed hears of a listener that ends by itself.
-func (e *endpoint) serve(h http.Handler, log *slog.Logger, failed failures) {
+// serve answers requests until shutdown, over TLS if there is a certificate; failed hears of a listener that ends by
+// itself.
+func (e *endpoint) serve(h http.Handler, c *certificate, log *slog.Logger, failed failures) {
 	e.server = &http.Server{
 		Handler:           boundBodies(h),
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ErrorLog:          serverLog(log),
+	}
+	if c != nil {
+		e.server.TLSConfig = c.config()
+		e.server.Protocols = onlyHTTP1()
 	}
 	paced := make([]net.Listener, len(e.listeners))
 	for i, l := range e.listeners {
@@ -69,7 +74,11 @@ func (e *endpoint) serve(h http.Handler, log *slog.Logger, failed failures) {
 	}
 	for _, l := range paced {
 		e.serving.Go(func() {
-			if err := e.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			serve := e.server.Serve
+			if c != nil {
+				serve = func(l net.Listener) error { return e.server.ServeTLS(l, "", "") }
+			}
+			if err := serve(l); !errors.Is(err, http.ErrServerClosed) {
 				failed.report(fmt.Errorf("listener %s: %w", l.Addr(), err))
 			}
 		})

@@ -2,11 +2,8 @@ package node
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +14,7 @@ import (
 
 // clusterConfig is how nodes pass requests on to each other.
 type clusterConfig struct {
-	Secret     string `default:"" placeholder:"SECRET" help:"Signs the requests that nodes pass on: the same on all nodes, unknown to others, at least 16 characters. Empty: a random one that the nodes keep in Redis. Better as a variable or a file than as a flag."`
+	Secret     string `default:"" secret:"" placeholder:"SECRET" help:"Signs the requests that nodes pass on: the same on all nodes, unknown to others, at least 16 characters. Empty: a random one that the nodes keep in Redis. Better as a variable or a file than as a flag."`
 	SecretFile string `default:"" placeholder:"FILE" help:"File that holds the secret."`
 	Advertise  string `default:"" placeholder:"HOST[:PORT]" help:"Where other nodes reach the internal address. Empty: found from the interfaces."`
 }
@@ -32,24 +29,19 @@ type forwarding struct {
 // forwarding reads the configuration; enabled is --node.forward.
 func (c *clusterConfig) forwarding(enabled bool) (forwarding, error) {
 	f := forwarding{enabled: enabled, advertise: c.Advertise}
-	text, flag := c.Secret, "cluster.secret"
-	if c.SecretFile != "" {
-		if flag = "cluster.secret-file"; c.Secret != "" {
-			return f, errors.New("--cluster.secret-file: there is a --cluster.secret too")
-		}
-		b, err := os.ReadFile(c.SecretFile)
-		if err != nil {
-			return f, fmt.Errorf("--%s: %w", flag, err)
-		}
-		text = strings.TrimRight(string(b), "\r\n")
-	} else if text == "" {
-		return f, c.validateAdvertise()
+	secret, err := readSecret("cluster.secret", c.Secret, c.SecretFile)
+	if err != nil || secret == "" && c.SecretFile == "" {
+		return f, err
 	}
-	if len(text) < forward.MinSecret {
-		return f, fmt.Errorf("--%s: has %d characters, must have at least %d", flag, len(text), forward.MinSecret)
+	if len(secret) < forward.MinSecret {
+		flag := "cluster.secret"
+		if c.SecretFile != "" {
+			flag = "cluster.secret-file"
+		}
+		return f, invalidf(flag, "has %d characters, must have at least %d", len(secret), forward.MinSecret)
 	}
-	f.secret = []byte(text)
-	return f, c.validateAdvertise()
+	f.secret = []byte(secret)
+	return f, nil
 }
 
 func (c *clusterConfig) validateAdvertise() error {
@@ -59,7 +51,7 @@ func (c *clusterConfig) validateAdvertise() error {
 	host, port := splitAdvertised(c.Advertise)
 	if _, err := strconv.ParseUint(port, 10, 16); port != "" && err != nil || host == "" || port == "0" || strings.ContainsAny(host, "/@ []") ||
 		strings.Contains(host, ":") && net.ParseIP(host) == nil {
-		return fmt.Errorf("--cluster.advertise: %q is not an address such as 10.0.0.7:9464 or node1.example", c.Advertise)
+		return invalidf("cluster.advertise", "%q is not an address such as 10.0.0.7:9464 or node1.example", c.Advertise)
 	}
 	return nil
 }
@@ -83,25 +75,30 @@ func (n *node) self(f forwarding) adapter.Node {
 
 // advertised returns the address of the internal listener as other nodes reach it.
 func (n *node) advertised(configured string) string {
-	host, port, err := net.SplitHostPort(n.internal.addrs()[0])
+	redis := n.config.Redis.addrs()
+	address := advertisedAddress(n.internal.addrs()[0], configured, redis)
+	if host, port := splitAdvertised(address); isLoopback(host) && !allLoopback(redis) {
+		n.log.Warn("nodes on other hosts cannot pass requests on to this one: its internal address is a loopback", "advertised", address,
+			"remedy", "--internal-addr :"+port+" or --cluster.advertise in a network of your own; or --no-node.forward if the balancer routes by session")
+	}
+	return address
+}
+
+// advertisedAddress returns where other nodes reach an internal address: as configured, else found out.
+func advertisedAddress(internal, configured string, redis []string) string {
+	host, port, err := net.SplitHostPort(internal)
 	if err != nil {
 		return "" // a listener of TCP has a port
 	}
-	redis := n.config.Redis.addrs()
 	if configured != "" {
 		configuredHost, configuredPort := splitAdvertised(configured)
 		if host = configuredHost; configuredPort != "" {
 			port = configuredPort
 		}
-	} else if ip := net.ParseIP(host); ip.IsUnspecified() {
+	} else if ip := net.ParseIP(host); host == "" || ip.IsUnspecified() {
 		host = ownIP(ip.To4() != nil, redis)
 	}
-	address := net.JoinHostPort(host, port)
-	if isLoopback(host) && !allLoopback(redis) {
-		n.log.Warn("nodes on other hosts cannot pass requests on to this one: its internal address is a loopback", "advertised", address,
-			"remedy", "--internal-addr :"+port+" or --cluster.advertise in a network of your own; or --no-node.forward if the balancer routes by session")
-	}
-	return address
+	return net.JoinHostPort(host, port)
 }
 
 // ownIP returns the address of this host from which Redis is reached, since there the other nodes are; else the first

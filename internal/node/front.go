@@ -58,7 +58,7 @@ func (f *front) serve(failed failures) {
 		},
 		ErrorLog: slog.NewLogLogger(f.log.Handler(), slog.LevelDebug),
 	}
-	f.endpoint.serve(proxy, f.log, failed)
+	f.endpoint.serve(proxy, nil, f.log, failed)
 }
 
 // RoundTrip sends a request to the node that it belongs to, or to the first candidate that takes it.

@@ -8,10 +8,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// logger returns the log of a process. It begins with the variables that look as if they were meant for us.
-func (c *config) logger(p *process) *slog.Logger {
+// level returns the least level that is logged.
+func (l *logConfig) level() slog.Level {
 	var level slog.Level
-	_ = level.UnmarshalText([]byte(c.Log.Level)) // one of the enum's names
+	_ = level.UnmarshalText([]byte(l.Level)) // one of the enum's names
+	return level
+}
+
+// logger returns the log of a process, whose level may change. It begins with the variables that look as if they were
+// meant for us.
+func (c *config) logger(p *process, level slog.Leveler) *slog.Logger {
 	o := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		// Only where a server's words can be: replaced everywhere, a password that is a common word would show itself.
 		if a.Key != "error" && a.Key != "detail" {
@@ -30,7 +36,7 @@ func (c *config) logger(p *process) *slog.Logger {
 		h = slog.NewTextHandler(p.stderr, o)
 	}
 	log := slog.New(h)
-	for _, name := range p.unknown {
+	for _, name := range p.settings.unknown {
 		log.Warn("unknown environment variable is ignored", "name", name)
 	}
 	redis.SetLogger(redisLog{log}) // the Redis library knows only one log for the whole process

@@ -27,6 +27,7 @@ func (n *node) metricsHandler() http.Handler {
 		}),
 		constant("node_info", "Which node this is.", prometheus.Labels{"node": n.id, "adapter": n.config.adapterName()}),
 	)
+	registry.MustRegister(n.reloads)
 	if n.forward != nil {
 		registry.MustRegister(promsio.NewForwarder(n.forward))
 	}

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"example.com/chorus/pkg/adapter"
@@ -36,7 +37,8 @@ type addresses struct {
 	internal     string // empty: no internal listener
 	internalFlag string
 
-	forwarding forwarding
+	certificate *certificate // of the public listener; nil: no TLS
+	forwarding  forwarding
 }
 
 // node is one running node.
@@ -52,6 +54,8 @@ type node struct {
 	redis   redis.UniversalClient // nil in memory
 
 	public, internal *endpoint
+	certificate      *certificate // nil: no TLS
+	reloads          *prometheus.CounterVec
 
 	draining  atomic.Bool
 	joined    chan struct{}   // closed when the node has heard its cluster for the first time
@@ -64,7 +68,10 @@ type node struct {
 // startNode listens, connects and serves. It does not wait for Redis. A listener that ends by itself later is
 // reported to failed.
 func startNode(c *config, who identity, at addresses, failed failures, log *slog.Logger) (*node, error) {
-	n := &node{identity: who, config: c, log: log, started: time.Now(), joined: make(chan struct{})}
+	n := &node{
+		identity: who, config: c, log: log, started: time.Now(), joined: make(chan struct{}),
+		certificate: at.certificate, reloads: newReloadsMetric(),
+	}
 	var err error
 	if n.public, err = listen(at.publicFlag, at.public...); err != nil {
 		return nil, err
@@ -84,16 +91,17 @@ func startNode(c *config, who identity, at addresses, failed failures, log *slog
 	}
 	registerChat(n.server.Of("/"), c.Events, log)
 	if n.internal != nil { // first, because metrics begin to count here
-		n.internal.serve(n.internalHandler(), log, failed)
+		n.internal.serve(n.internalHandler(), nil, log, failed)
 	}
-	n.public.serve(n.publicHandler(), log, failed)
+	n.public.serve(n.publicHandler(), n.certificate, log, failed)
 	n.watchRedis()
+	n.watchCertificate()
 	if c.Client.Serve && !c.Client.complete() {
 		log.Warn("the Socket.IO client is missing: pages cannot load socket.io.js",
 			"remedy", "build with make, or name a folder such as node_modules/socket.io-client/dist with --client.dir")
 	}
 	log.Info("listening", "addr", n.public.addrs(), "internal_addr", n.internal.addrs(), "path", c.Path, "netloop", n.server.NetLoop(),
-		"adapter", c.adapterName(), "route_tag", n.tag)
+		"tls", n.certificate != nil, "adapter", c.adapterName(), "route_tag", n.tag)
 	return n, nil
 }
 
@@ -133,14 +141,16 @@ func (n *node) serverOptions() *socketio.Options {
 		Client:                 c.Client.files(),
 		QueueBytes:             int(c.Queue.Bytes),
 		QueueMessages:          c.Queue.Messages,
+		TrustedProxies:         c.proxies(),
+		MaxConnections:         c.Limits.Connections,
 		MaxHandshakesPerSecond: c.Limits.HandshakesPerSecond,
+		MaxEventsPerSecond:     c.Limits.EventsPerSecond,
+		MaxRoomsPerSocket:      c.Limits.RoomsPerSocket,
 		NetLoop:                socketio.NetLoop(c.NetLoop),
 		Logger:                 n.log,
 		AllowEIO3:              c.AllowEIO3,
+		CORS:                   c.CORS.policy(),
 		HTTPCompression:        socketio.HTTPCompression{Disabled: !c.Compression.HTTP, Threshold: int(c.Compression.Threshold)},
-	}
-	if len(c.CORS.Origins) > 0 {
-		o.CORS = &socketio.CORS{Origins: c.CORS.Origins, Credentials: c.CORS.Credentials}
 	}
 	if c.Compression.WebSocket {
 		o.PerMessageDeflate = &socketio.PerMessageDeflate{Threshold: int(c.Compression.Threshold)}
@@ -152,6 +162,14 @@ func (n *node) serverOptions() *socketio.Options {
 		o.QueuePolicy = socketio.DropVolatile
 	}
 	return o
+}
+
+// policy returns what pages of other origins may do; nil: nothing.
+func (c *corsConfig) policy() *socketio.CORS {
+	if len(c.Origins) == 0 {
+		return nil
+	}
+	return &socketio.CORS{Origins: c.Origins, Credentials: c.Credentials}
 }
 
 // files returns the client's bundle, or nil if there is none to serve.
@@ -195,6 +213,9 @@ func (n *node) internalHandler() http.Handler {
 	mux.HandleFunc("GET /healthz", n.serveHealth)
 	mux.HandleFunc("GET /readyz", n.serveReady)
 	mux.HandleFunc("GET /version", serveVersion)
+	if n.config.Debug.Pprof {
+		handlePprof(mux)
+	}
 	if n.forward != nil {
 		mux.Handle(n.config.Path, n.forward.Internal())
 	}

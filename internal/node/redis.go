@@ -28,17 +28,23 @@ const (
 )
 
 type redisConfig struct {
-	URL             string         `default:"" placeholder:"URL" help:"Redis that connects the nodes: redis://[[user]:password@]host[:port][/db], rediss:// for TLS, unix:// for a socket. Sentinels: redis://host:port?addr=host:port&master_name=NAME. Redis Cluster: redis://host:port?addr=host:port."`
-	Mode            string         `default:"" enum:",standalone,sentinel,cluster" placeholder:"standalone|sentinel|cluster" help:"Kind of deployment. Empty: sentinel if the URL has a master_name, cluster if it has more than one address, else standalone."`
-	Username        string         `default:"" help:"User of Redis, if the URL has none."`
-	Password        string         `default:"" placeholder:"SECRET" help:"Password of Redis, if the URL has none. Better as a variable or a file than as a flag."`
-	PasswordFile    string         `default:"" placeholder:"FILE" help:"File that holds the password."`
-	TLS             redisTLSConfig `embed:"" prefix:"tls."`
-	Prefix          string         `default:"socket.io" help:"Prefix of the channels, as in Node's adapter."`
-	Subscription    string         `default:"" enum:",rooms,pattern,static,dynamic,dynamic-private" placeholder:"rooms|pattern|static|dynamic|dynamic-private" help:"How rooms are heard. With redis: rooms, only those that have members here, or pattern, all of them as in Node's adapter. With redis-sharded, the same on all nodes, subscriptionMode of Node's adapter: rooms with a channel of their own are none (static), all but those of single sockets (dynamic) or all (dynamic-private). Empty: rooms, or dynamic."`
-	RequestsTimeout time.Duration  `default:"5s" help:"How long other nodes may take to answer a request; requestsTimeout of Node's adapter."`
-	Stream          streamConfig   `embed:"" prefix:"stream."`
-	Watchdog        time.Duration  `default:"3s" help:"A connection that does not answer for this long is made anew; at least 2s."`
+	URL                  string         `default:"" secret:"url" placeholder:"URL" help:"Redis that connects the nodes: redis://[[user]:password@]host[:port][/db], rediss:// for TLS, unix:// for a socket. Sentinels: redis://host:port?addr=host:port&master_name=NAME. Redis Cluster: redis://host:port?addr=host:port."`
+	URLFile              string         `default:"" placeholder:"FILE" help:"File that holds the URL, which may have a password in it."`
+	Addrs                []string       `default:"" placeholder:"HOST:PORT,..." help:"Redis without a URL: a server, all Sentinels of --redis.master, or some nodes of a Redis Cluster."`
+	Master               string         `default:"" placeholder:"NAME" help:"Name under which Sentinels know the master."`
+	Mode                 string         `default:"" enum:",standalone,sentinel,cluster" placeholder:"standalone|sentinel|cluster" help:"Kind of deployment. Empty: sentinel if there is the name of a master, cluster if there is more than one address, else standalone."`
+	Username             string         `default:"" help:"User of Redis, if the URL has none."`
+	Password             string         `default:"" secret:"" placeholder:"SECRET" help:"Password of Redis, if the URL has none. Better as a variable or a file than as a flag."`
+	PasswordFile         string         `default:"" placeholder:"FILE" help:"File that holds the password."`
+	SentinelUsername     string         `default:"" help:"User of the Sentinels, if the URL has none."`
+	SentinelPassword     string         `default:"" secret:"" placeholder:"SECRET" help:"Password of the Sentinels, if the URL has none."`
+	SentinelPasswordFile string         `default:"" placeholder:"FILE" help:"File that holds it."`
+	TLS                  redisTLSConfig `embed:"" prefix:"tls."`
+	Prefix               string         `default:"socket.io" help:"Prefix of the channels, as in Node's adapter."`
+	Subscription         string         `default:"" enum:",rooms,pattern,static,dynamic,dynamic-private" placeholder:"rooms|pattern|static|dynamic|dynamic-private" help:"How rooms are heard. With redis: rooms, only those that have members here, or pattern, all of them as in Node's adapter. With redis-sharded, the same on all nodes, subscriptionMode of Node's adapter: rooms with a channel of their own are none (static), all but those of single sockets (dynamic) or all (dynamic-private). Empty: rooms, or dynamic."`
+	RequestsTimeout      time.Duration  `default:"5s" help:"How long other nodes may take to answer a request; requestsTimeout of Node's adapter."`
+	Stream               streamConfig   `embed:"" prefix:"stream."`
+	Watchdog             time.Duration  `default:"3s" help:"A connection that does not answer for this long is made anew; at least 2s."`
 
 	PublishQueue int    `default:"8192" help:"Messages that may wait to be published; then emitting waits, or fails while Redis is away."`
 	PublishBatch int    `default:"256" help:"Messages that are sent to Redis together at most."`
@@ -54,7 +60,8 @@ type streamConfig struct {
 }
 
 type redisTLSConfig struct {
-	CA       string `default:"" placeholder:"FILE" help:"Certificates that sign Redis' certificate, if they are not the system's. Given, TLS is used whatever the URL says."`
+	Enabled  bool   `help:"Use TLS whatever the URL says; any of the others says so too."`
+	CA       string `default:"" placeholder:"FILE" help:"Certificates that sign Redis' certificate, if they are not the system's."`
 	Cert     string `default:"" placeholder:"FILE" help:"Certificate of this node, where Redis asks for one."`
 	Key      string `default:"" placeholder:"FILE" help:"Its key."`
 	Insecure bool   `help:"Do not check Redis' certificate."`
@@ -112,7 +119,7 @@ var subscriptions = map[string][]string{
 func (c *config) validateSubscription() error {
 	name := c.adapterName()
 	if s := c.Redis.Subscription; s != "" && !slices.Contains(subscriptions[name], s) {
-		return fmt.Errorf("--redis.subscription: %s is not for --adapter=%s, which has %q", s, name, subscriptions[name])
+		return invalidf("redis.subscription", "%s is not for --adapter=%s, which has %q", s, name, subscriptions[name])
 	}
 	return nil
 }
@@ -134,37 +141,90 @@ type redisOptions struct {
 	tls                **tls.Config
 }
 
+// given reports whether there is a Redis.
+func (r *redisConfig) given() bool { return r.URL != "" || r.URLFile != "" || len(r.Addrs) > 0 }
+
+// from is the flag that says where Redis is.
+func (r *redisConfig) from() string {
+	switch {
+	case r.URLFile != "":
+		return "redis.url-file"
+	case len(r.Addrs) > 0:
+		return "redis.addrs"
+	}
+	return "redis.url"
+}
+
+// url returns where Redis is as one URL, whichever way it was given.
+func (r *redisConfig) url() (*url.URL, error) {
+	text, err := readSecret("redis.url", r.URL, r.URLFile)
+	if err != nil {
+		return nil, err
+	}
+	var u *url.URL
+	if len(r.Addrs) == 0 {
+		if u, err = url.Parse(text); err != nil {
+			return nil, err
+		}
+	} else {
+		if text != "" {
+			return nil, invalidf("redis.addrs", "there is a URL too")
+		}
+		for _, addr := range r.Addrs {
+			if err := validateAddr("redis.addrs", addr); err != nil {
+				return nil, err
+			}
+		}
+		u = &url.URL{Scheme: "redis", Host: r.Addrs[0], RawQuery: url.Values{"addr": r.Addrs[1:]}.Encode()}
+	}
+	if q := u.Query(); r.Master != "" {
+		if name := q.Get("master_name"); name != "" && name != r.Master {
+			return nil, invalidf("redis.master", "is %q, and the URL says %q", r.Master, name)
+		}
+		q.Set("master_name", r.Master)
+		u.RawQuery = q.Encode()
+	}
+	return u, nil
+}
+
 // options reads the configuration. What the URL says wins. The error never shows the URL, which may hold a password.
 func (r *redisConfig) options() (*redisOptions, error) {
-	o, err := r.parseURL()
+	password, err := readSecret("redis.password", r.Password, r.PasswordFile)
 	if err != nil {
-		if invalid := (*url.Error)(nil); errors.As(err, &invalid) {
+		return nil, err
+	}
+	sentinelPassword, err := readSecret("redis.sentinel-password", r.SentinelPassword, r.SentinelPasswordFile)
+	if err != nil {
+		return nil, err
+	}
+	u, err := r.url()
+	var o *redisOptions
+	if err == nil {
+		o, err = r.kind(u, sentinelPassword, password)
+	}
+	if err != nil {
+		if _, named := errors.AsType[*invalid](err); named {
+			return nil, err
+		}
+		if _, malformed := errors.AsType[*url.Error](err); malformed {
 			err = errors.New("not a URL of the form redis://[[user]:password@]host[:port][/db]")
 		}
-		return nil, fmt.Errorf("--redis.url: %w", err)
+		return nil, &invalid{r.from(), err}
 	}
 	for _, addr := range o.addrs {
 		if _, port, err := net.SplitHostPort(addr); err == nil {
 			if n, err := strconv.Atoi(port); err != nil || n < 1 || n > maxPort {
-				return nil, fmt.Errorf("--redis.url: port %q is not between 1 and %d", port, maxPort)
+				return nil, invalidf(r.from(), "port %q is not between 1 and %d", port, maxPort)
 			}
 		}
-	}
-	password, err := r.password()
-	if err != nil {
-		return nil, err
 	}
 	*o.username, *o.password = cmp.Or(*o.username, r.Username), cmp.Or(*o.password, password)
 	return o, r.TLS.apply(o.tls)
 }
 
-// parseURL reads the URL by the rules of its kind of deployment. A publish is never tried twice, because a lost reply
+// kind reads the URL by the rules of its kind of deployment. A publish is never tried twice, because a lost reply
 // would make it arrive twice.
-func (r *redisConfig) parseURL() (*redisOptions, error) {
-	u, err := url.Parse(r.URL)
-	if err != nil {
-		return nil, err
-	}
+func (r *redisConfig) kind(u *url.URL, sentinelPassword, password string) (*redisOptions, error) {
 	mode := r.Mode
 	switch {
 	case mode != "":
@@ -175,19 +235,20 @@ func (r *redisConfig) parseURL() (*redisOptions, error) {
 	}
 	switch mode {
 	case modeSentinel:
-		o, err := redis.ParseFailoverURL(r.URL)
+		o, err := redis.ParseFailoverURL(u.String())
 		if err != nil {
 			return nil, err
 		}
 		if o.MasterName == "" {
-			return nil, errors.New("sentinels need the name of the master: ?master_name=NAME")
+			return nil, errors.New("sentinels need the name of the master: ?master_name=NAME or --redis.master")
 		}
 		// The user in front of the host is the Sentinels'; where nothing names another, Redis knows the same.
 		o.MaxRetries = -1
-		o.Username, o.Password = cmp.Or(o.Username, r.Username, o.SentinelUsername), cmp.Or(o.Password, r.Password, o.SentinelPassword)
+		o.SentinelUsername, o.SentinelPassword = cmp.Or(o.SentinelUsername, r.SentinelUsername), cmp.Or(o.SentinelPassword, sentinelPassword)
+		o.Username, o.Password = cmp.Or(o.Username, r.Username, o.SentinelUsername), cmp.Or(o.Password, password, o.SentinelPassword)
 		return &redisOptions{sentinel: o, addrs: o.SentinelAddrs, username: &o.Username, password: &o.Password, tls: &o.TLSConfig}, nil
 	case modeCluster:
-		o, err := redis.ParseClusterURL(r.URL)
+		o, err := redis.ParseClusterURL(u.String())
 		if err != nil {
 			return nil, err
 		}
@@ -197,7 +258,7 @@ func (r *redisConfig) parseURL() (*redisOptions, error) {
 		o.MaxRetries = -1
 		return &redisOptions{cluster: o, addrs: o.Addrs, username: &o.Username, password: &o.Password, tls: &o.TLSConfig}, nil
 	}
-	o, err := redis.ParseURL(r.URL)
+	o, err := redis.ParseURL(u.String())
 	if err != nil {
 		return nil, err
 	}
@@ -207,20 +268,6 @@ func (r *redisConfig) parseURL() (*redisOptions, error) {
 		result.addrs = []string{o.Addr}
 	}
 	return result, nil
-}
-
-func (r *redisConfig) password() (string, error) {
-	if r.PasswordFile == "" {
-		return r.Password, nil
-	}
-	if r.Password != "" {
-		return "", errors.New("--redis.password-file: there is a --redis.password too")
-	}
-	text, err := os.ReadFile(r.PasswordFile)
-	if err != nil {
-		return "", fmt.Errorf("--redis.password-file: %w", err)
-	}
-	return strings.TrimRight(string(text), "\r\n"), nil
 }
 
 // apply puts certificates into the configuration, which may be nil.
@@ -236,20 +283,20 @@ func (t *redisTLSConfig) apply(to **tls.Config) error {
 	if t.CA != "" {
 		pem, err := os.ReadFile(t.CA)
 		if err != nil {
-			return fmt.Errorf("--redis.tls.ca: %w", err)
+			return invalidf("redis.tls.ca", "%w", err)
 		}
 		c.RootCAs = x509.NewCertPool()
 		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("--redis.tls.ca: %s holds no certificate", t.CA)
+			return invalidf("redis.tls.ca", "%s holds no certificate", t.CA)
 		}
 	}
 	if (t.Cert == "") != (t.Key == "") {
-		return errors.New("--redis.tls.cert: a certificate and its --redis.tls.key go together")
+		return invalidf("redis.tls.cert", "a certificate and its --redis.tls.key go together")
 	}
 	if t.Cert != "" {
 		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
 		if err != nil {
-			return fmt.Errorf("--redis.tls.cert: %w", err)
+			return invalidf("redis.tls.cert", "%w", err)
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}
@@ -279,7 +326,7 @@ func (r *redisConfig) place() string {
 
 // validate reads everything once, so that mistakes are known at start, and remembers what must not be shown.
 func (r *redisConfig) validate() error {
-	if r.URL == "" {
+	if !r.given() {
 		return nil
 	}
 	o, err := r.options()

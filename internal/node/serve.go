@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strings"
 	"syscall"
@@ -16,41 +17,39 @@ import (
 // politeEnd is the time to end on SIGINT: enough to tell the clients, too short to annoy a developer.
 const politeEnd = 500 * time.Millisecond
 
-type serveCommand struct {
-	nodeConfig
-	config
-}
-
-// Validate is called by kong.
-func (c *serveCommand) Validate() error {
-	if err := c.nodeConfig.validate(); err != nil {
-		return err
-	}
-	return c.config.validate()
-}
+type serveCommand struct{ settings }
 
 // Run serves until a signal comes or a listener fails.
 func (c *serveCommand) Run(p *process) error {
+	hangups, release := catchHangups()
+	defer release()
 	if c.Node.ID == "" {
 		c.Node.ID = "node-" + strings.ToLower(rand.Text()[:8])
 	}
 	if c.Node.RouteTag == "" && c.adapterName() != adapterMemory {
 		c.Node.RouteTag = tagOf(c.Node.ID)
 	}
-	log := c.config.logger(p).With("node", c.Node.ID)
+	var level slog.LevelVar
+	level.Set(c.Log.level())
+	log := c.config.logger(p, &level).With("node", c.Node.ID)
 
 	forwarding, err := c.Cluster.forwarding(c.Node.Forward)
+	if err != nil {
+		return err
+	}
+	certificate, err := c.TLS.load()
 	if err != nil {
 		return err
 	}
 	failed := make(failures, 1)
 	n, err := startNode(&c.config, identity{id: c.Node.ID, tag: c.Node.RouteTag}, addresses{
 		public: c.Addr, publicFlag: "addr", internal: c.InternalAddr, internalFlag: "internal-addr",
-		forwarding: forwarding,
+		certificate: certificate, forwarding: forwarding,
 	}, failed, log)
 	if err != nil {
 		return err
 	}
+	defer newReloader(p, n, &level).start(hangups)()
 	select {
 	case signal := <-p.signals:
 		return c.end(n, signal, p.signals)

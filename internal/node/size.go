@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"math"
+	"strconv"
 
 	"github.com/dustin/go-humanize"
 )
@@ -18,4 +19,17 @@ func (s *size) UnmarshalText(text []byte) error {
 	}
 	*s = size(n)
 	return nil
+}
+
+// String writes the size as UnmarshalText reads it.
+func (s size) String() string {
+	for _, unit := range []struct {
+		bytes size
+		name  string
+	}{{1 << 30, "GiB"}, {1e9, "GB"}, {1 << 20, "MiB"}, {1e6, "MB"}, {1 << 10, "KiB"}, {1e3, "kB"}} {
+		if s != 0 && s%unit.bytes == 0 {
+			return strconv.Itoa(int(s/unit.bytes)) + unit.name
+		}
+	}
+	return strconv.Itoa(int(s))
 }
