@@ -50,7 +50,7 @@ type process struct {
 	args           []string
 	signals        <-chan os.Signal
 	stdout, stderr io.Writer
-	settings       *loaded
+	loaded         *loaded
 }
 
 // usageError is what is wrong with the command line, the environment or the configuration file.
@@ -86,7 +86,7 @@ func (p *process) run() error {
 	if l.context == nil { // help was printed
 		return nil
 	}
-	p.settings = l
+	p.loaded = l
 	if _, tells := l.context.Selected().Target.Addr().Interface().(tellsProblems); len(l.problems) > 0 && !tells {
 		return usageError{errors.New(strings.Join(l.problems, "\n"+program+": "))}
 	}

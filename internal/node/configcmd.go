@@ -22,10 +22,10 @@ func (*configCheckCommand) tellsProblems() {}
 
 // Run says what is wrong, all of it. A variable that no flag reads is an error here: it may be a misspelled one.
 func (*configCheckCommand) Run(p *process) error {
-	problems := p.settings.problems
-	for _, name := range p.settings.unknown {
+	problems := p.loaded.problems
+	for _, name := range p.loaded.unknown {
 		hint := ""
-		if near := nearest(name, p.settings.variables()); near != "" {
+		if near := nearest(name, p.loaded.variables()); near != "" {
 			hint = ": did you mean " + near + "?"
 		}
 		problems = append(problems, name+": no flag reads this variable"+hint)
@@ -53,7 +53,7 @@ func (c *configPrintCommand) Run(p *process) error {
 	c.Adapter = c.adapterName()
 	recovers := c.recovers()
 	c.Recovery.Enabled = &recovers
-	return printSettings(p, p.settings.settings())
+	return printSettings(p, p.loaded.settings())
 }
 
 func printSettings(p *process, settings []setting) error {

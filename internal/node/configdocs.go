@@ -20,7 +20,7 @@ type configDocsCommand struct{}
 
 // Run prints the page.
 func (configDocsCommand) Run(p *process) error {
-	return writeDocs(p.stdout, p.settings.context.Model)
+	return writeDocs(p.stdout, p.loaded.context.Model)
 }
 
 func writeDocs(w io.Writer, app *kong.Application) error {

@@ -27,7 +27,7 @@ type configFile struct {
 type fileValue struct {
 	line int
 	text string // as it would stand in a variable
-	list bool
+	list bool   // of more or less than one item
 }
 
 // readConfigFile reads what a file says of the known keys. What is wrong with it is in its problems.
@@ -130,7 +130,7 @@ func (f *configFile) value(name, value *yaml.Node, key string) {
 			}
 			list[i] = item.Value
 		}
-		v.text, v.list = kong.JoinEscaped(list, ','), true
+		v.text, v.list = kong.JoinEscaped(list, ','), len(list) != 1
 	default:
 		f.problem(name, "%s: has a value, and no keys below it", key)
 		return

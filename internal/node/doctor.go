@@ -45,7 +45,7 @@ func (c *doctorCommand) Run(p *process) error {
 	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
 	defer cancel()
 	connections := cmp.Or(c.Connections, c.Limits.Connections, doctorConnections)
-	checks := c.examine(ctx, p.settings, connections)
+	checks := c.examine(ctx, p.loaded, connections)
 	write := func() error { return doctor.WriteTable(p.stdout, checks) }
 	if c.JSON {
 		write = func() error { return doctor.WriteJSON(p.stdout, connections, checks) }

@@ -229,7 +229,7 @@ func TestAdvertised(t *testing.T) {
 	} {
 		var log buffer
 		n := &node{config: &config{Redis: redisConfig{URL: tt.redis}}, internal: e}
-		n.log = (&config{Log: logConfig{Format: "text"}}).logger(&process{stderr: &log, settings: &loaded{}}, slog.LevelWarn)
+		n.log = (&config{Log: logConfig{Format: "text"}}).logger(&process{stderr: &log, loaded: &loaded{}}, slog.LevelWarn)
 		if got := n.advertised(tt.configured); got != tt.want || strings.Contains(log.String(), "loopback") != tt.warned {
 			t.Errorf("advertised(%q) with Redis at %s = %s, log %q, want %s", tt.configured, tt.redis, got, log.String(), tt.want)
 		}

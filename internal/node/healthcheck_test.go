@@ -30,7 +30,7 @@ func TestHealthcheck(t *testing.T) {
 	if code, out := healthcheck(t); code != exitOK {
 		t.Errorf("by the node's own variable: %d %s", code, out)
 	}
-	if code, out := healthcheck(t, "--config="+settingsFile(t, "internal_addr: 127.0.0.1:1\n")); code != exitOK {
+	if code, out := healthcheck(t, "--config="+settingsFile(t, "internal_addr: 127.0.0.1:1\naddr: [':3000', ':3001']\n")); code != exitOK {
 		t.Errorf("with a file behind the variable: %d %s", code, out)
 	}
 	m.Close()

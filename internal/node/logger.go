@@ -36,7 +36,7 @@ func (c *config) logger(p *process, level slog.Leveler) *slog.Logger {
 		h = slog.NewTextHandler(p.stderr, o)
 	}
 	log := slog.New(h)
-	for _, name := range p.settings.unknown {
+	for _, name := range p.loaded.unknown {
 		log.Warn("unknown environment variable is ignored", "name", name)
 	}
 	redis.SetLogger(redisLog{log}) // the Redis library knows only one log for the whole process

@@ -22,7 +22,7 @@ type reloader struct {
 
 func newReloader(p *process, n *node, level *slog.LevelVar) *reloader {
 	return &reloader{
-		node: n, level: level, running: p.settings.settings(),
+		node: n, level: level, running: p.loaded.settings(),
 		load: func() (*loaded, error) { return load(p.args, io.Discard, io.Discard) },
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/alicebob/miniredis/v2"
 )
 
 // hangUp sends SIGHUP to this process, of which the running programs are a part, and returns what is logged next.
@@ -108,7 +110,7 @@ func TestReload(t *testing.T) {
 
 func TestReloadTheLevel(t *testing.T) {
 	file := settingsFile(t, "log: {level: info}\n")
-	r := serve(t, "--config="+file)
+	r := start(t, "serve", "--addr=127.0.0.1:0", "--internal-addr=127.0.0.1:0", "--config="+file, "--redis.url=redis://"+miniredis.RunT(t).Addr())
 	public, _ := r.addrs()
 	a := join(t, public)
 	say := func(word string) {
@@ -123,7 +125,7 @@ func TestReloadTheLevel(t *testing.T) {
 		if err := os.WriteFile(file, []byte("log: {level: "+step.level+"}\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if line := r.hangUp("settings are reloaded"); !strings.Contains(line, step.line) {
+		if line := r.hangUp("settings are reloaded"); !strings.Contains(line, step.line) || !strings.Contains(line, `"need_restart":[]`) {
 			t.Errorf("logged %s, want %s", line, step.line)
 		}
 		say("said at " + step.level)

@@ -23,15 +23,10 @@ type serveCommand struct{ settings }
 func (c *serveCommand) Run(p *process) error {
 	hangups, release := catchHangups()
 	defer release()
-	if c.Node.ID == "" {
-		c.Node.ID = "node-" + strings.ToLower(rand.Text()[:8])
-	}
-	if c.Node.RouteTag == "" && c.adapterName() != adapterMemory {
-		c.Node.RouteTag = tagOf(c.Node.ID)
-	}
+	who := c.identity()
 	var level slog.LevelVar
 	level.Set(c.Log.level())
-	log := c.config.logger(p, &level).With("node", c.Node.ID)
+	log := c.config.logger(p, &level).With("node", who.id)
 
 	forwarding, err := c.Cluster.forwarding(c.Node.Forward)
 	if err != nil {
@@ -42,7 +37,7 @@ func (c *serveCommand) Run(p *process) error {
 		return err
 	}
 	failed := make(failures, 1)
-	n, err := startNode(&c.config, identity{id: c.Node.ID, tag: c.Node.RouteTag}, addresses{
+	n, err := startNode(&c.config, who, addresses{
 		public: c.Addr, publicFlag: "addr", internal: c.InternalAddr, internalFlag: "internal-addr",
 		certificate: certificate, forwarding: forwarding,
 	}, failed, log)
@@ -58,6 +53,18 @@ func (c *serveCommand) Run(p *process) error {
 		defer cancel()
 		return errors.Join(err, n.shutdown(ctx))
 	}
+}
+
+// identity returns the names of the node: those of the settings, or made ones.
+func (s *settings) identity() identity {
+	who := identity{id: s.Node.ID, tag: s.Node.RouteTag}
+	if who.id == "" {
+		who.id = "node-" + strings.ToLower(rand.Text()[:8])
+	}
+	if who.tag == "" && s.adapterName() != adapterMemory {
+		who.tag = tagOf(who.id)
+	}
+	return who
 }
 
 // errSecondSignal says that somebody did not want to wait.

@@ -70,8 +70,9 @@ func variable(flag *kong.Flag) (name, value string, ok bool) {
 	return "", "", false
 }
 
+// inFile returns what the file says of a flag. One that has no variable is no setting, whatever its name.
 func (s *sources) inFile(flag *kong.Flag) (fileValue, bool) {
-	if s.file == nil {
+	if s.file == nil || len(flag.Envs) == 0 {
 		return fileValue{}, false
 	}
 	v, ok := s.file.values[keyOf(flag)]

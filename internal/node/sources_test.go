@@ -80,6 +80,17 @@ trusted_proxies: [10.0.0.0/8, 192.0.2.1]
 	}
 }
 
+// A setting that is a list for a node and one value for the demo may be one item in a file.
+func TestListsOfOne(t *testing.T) {
+	cli, err := parse(t, []string{"demo", "--config=" + settingsFile(t, "addr: [':3001']\n")}, nil)
+	if err != nil || cli.Demo.Addr != ":3001" {
+		t.Errorf("demo: %v, %v", cli, err)
+	}
+	if _, err := parse(t, []string{"demo", "--config=" + settingsFile(t, "addr: [':3001', ':3002']\n")}, nil); err == nil || !strings.Contains(err.Error(), "addr: has one value and is no list") {
+		t.Errorf("demo with two addresses: %v", err)
+	}
+}
+
 func TestBadFiles(t *testing.T) {
 	for _, tt := range []struct {
 		name, text string
