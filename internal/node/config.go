@@ -103,7 +103,7 @@ type nodeConfig struct {
 	InternalAddr string    `default:"127.0.0.1:9464" group:"Addresses" help:"Internal address: /metrics, /healthz, /readyz, /version, requests that other nodes pass on. Empty: none."`
 	TLS          tlsConfig `embed:"" prefix:"tls." group:"Addresses"`
 	Node         struct {
-		ID       string `default:"" placeholder:"NAME" help:"Name of the node in logs and metrics. Empty: random."`
+		ID       string `default:"" placeholder:"NAME" help:"Name of the node in logs and metrics. Empty: the name of the host and a random end."`
 		RouteTag string `default:"" placeholder:"TAG" help:"Put in front of every session id as TAG_, so that a balancer can route by it: at most 32 letters and digits. Empty: made from the node's id when Redis is used, else none."`
 		Forward  bool   `default:"true" negatable:"" help:"Pass requests for sessions of other nodes on to those nodes, through their internal addresses, so that a balancer needs no affinity."`
 	} `embed:"" prefix:"node." group:"Cluster"`

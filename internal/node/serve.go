@@ -59,7 +59,7 @@ func (c *serveCommand) Run(p *process) error {
 func (s *settings) identity() identity {
 	who := identity{id: s.Node.ID, tag: s.Node.RouteTag}
 	if who.id == "" {
-		who.id = "node-" + strings.ToLower(rand.Text()[:8])
+		who.id = freshID()
 	}
 	if who.tag == "" && s.adapterName() != adapterMemory {
 		who.tag = tagOf(who.id)
@@ -108,6 +108,16 @@ func (c *serveCommand) end(n *node, signal os.Signal, signals <-chan os.Signal) 
 		return nil // there was nothing to cut short
 	}
 	return errSecondSignal
+}
+
+// freshID makes a name for a node that was given none: that of its host, by which people find it, and a random end, since a
+// host may have several nodes.
+func freshID() string {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "node"
+	}
+	return host + "-" + strings.ToLower(rand.Text()[:4])
 }
 
 // tagOf makes a route tag of a node's name. It is a digest because the tag goes to every client, and names of
