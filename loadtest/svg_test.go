@@ -49,7 +49,7 @@ func TestRenderSVG(t *testing.T) {
 	}
 	for _, c := range curves {
 		last := math.Inf(1)
-		for _, point := range strings.Split(c[2], "L") {
+		for point := range strings.SplitSeq(c[2], "L") {
 			var x, y float64
 			if n, err := readPoint(point, &x, &y); n != 2 || err != nil {
 				t.Fatalf("point %q: %v", point, err)

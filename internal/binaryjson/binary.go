@@ -181,8 +181,8 @@ func searchBinary(t reflect.Type, visiting map[reflect.Type]bool) bool {
 	case reflect.Array, reflect.Pointer, reflect.Map:
 		return searchBinary(t.Elem(), visiting)
 	case reflect.Struct:
-		for i := range t.NumField() {
-			if f := t.Field(i); f.IsExported() && searchBinary(f.Type, visiting) {
+		for f := range t.Fields() {
+			if f.IsExported() && searchBinary(f.Type, visiting) {
 				return true
 			}
 		}

@@ -37,7 +37,7 @@ func (e *Engine) newID(r *http.Request) (string, *refusal) {
 func (e *Engine) generateID(r *http.Request) (string, error) {
 	if e.options.GenerateID == nil {
 		var b [15]byte
-		rand.Read(b[:]) //nolint:errcheck // never fails
+		rand.Read(b[:]) // never fails
 		return base64.RawURLEncoding.EncodeToString(b[:]), nil
 	}
 	id, err := e.options.GenerateID(r)

@@ -218,7 +218,7 @@ func (s *Session) endTransportLocked(how ending, last *frame.Frame) (forget bool
 	}
 	s.beat.endBy = now + pollWait
 	_, queued := s.outbox.Len()
-	finished := false
+	var finished bool
 	switch {
 	case s.poll == nil && how != flush:
 		s.outbox.Close()

@@ -74,7 +74,7 @@ func (f *Frame) plain(format *Format) []byte {
 	if !f.HasBinary() {
 		return f.ws
 	}
-	kind := -1
+	var kind int
 	switch {
 	case format.Revision3 && format.Base64:
 		kind = view3Base64
@@ -121,7 +121,8 @@ func (f *Frame) Polling3() []byte {
 	}
 	return f.view(viewPolling3, func() (b []byte) {
 		for _, p := range f.packets() {
-			data, n := p.Data, 0
+			data := p.Data
+			var n int
 			if p.Binary {
 				data = base64.StdEncoding.AppendEncode([]byte("b4"), data)
 				n = len(data)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,7 +20,7 @@ var serveArgs = []string{"serve", "--addr=127.0.0.1:0", "--internal-addr=127.0.0
 
 func serve(t *testing.T, args ...string) *running {
 	t.Helper()
-	return start(t, append(serveArgs[:len(serveArgs):len(serveArgs)], args...)...)
+	return start(t, append(slices.Clip(serveArgs), args...)...)
 }
 
 func TestServeInMemory(t *testing.T) {

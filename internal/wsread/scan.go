@@ -48,7 +48,7 @@ func (s *scanner) next(b []byte, c *Config) (n int, what found) {
 			return n, what
 		}
 		op, final := h[0]&0x0f, h[0]&finBit != 0
-		if !s.fits(h, op, size, c.Deflate) || size > math.MaxInt64 { // for which the parser needs no key
+		if !s.fits(h, op, c.Deflate) || size > math.MaxInt64 { // for which the parser needs no key
 			return len(b), broken
 		}
 		if !whole {
@@ -77,7 +77,7 @@ func (s *scanner) next(b []byte, c *Config) (n int, what found) {
 }
 
 // fits says whether the first two bytes of a header are such that the rest matters.
-func (s *scanner) fits(h []byte, op byte, size uint64, deflate bool) bool {
+func (s *scanner) fits(h []byte, op byte, deflate bool) bool {
 	switch {
 	case h[1]&maskBit == 0, h[0]&rsvBits != 0, h[0]&rsv1Bit != 0 && !deflate, op > lastControl:
 		return false

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -100,7 +101,7 @@ func (c *collector) forget() {
 func (c *collector) result(cause, request error) ([]Args, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	answers := c.answers[:len(c.answers):len(c.answers)]
+	answers := slices.Clip(c.answers)
 	if c.enough != nil && len(answers) > 0 {
 		return answers, nil
 	}

@@ -308,16 +308,16 @@ func TestPanickingTrace(t *testing.T) {
 
 	var bad adapter.Trace
 	fields := reflect.ValueOf(&bad).Elem()
-	for i := range fields.NumField() {
-		fields.Field(i).Set(reflect.MakeFunc(fields.Field(i).Type(), func([]reflect.Value) []reflect.Value { panic("boom") }))
+	for _, field := range fields.Fields() {
+		field.Set(reflect.MakeFunc(field.Type(), func([]reflect.Value) []reflect.Value { panic("boom") }))
 	}
 	good := reflect.ValueOf(socketio.GuardTrace(server, &bad)).Elem()
-	for i := range good.NumField() {
-		in := make([]reflect.Value, good.Field(i).Type().NumIn())
+	for _, field := range good.Fields() {
+		in := make([]reflect.Value, field.Type().NumIn())
 		for j := range in {
-			in[j] = reflect.Zero(good.Field(i).Type().In(j))
+			in[j] = reflect.Zero(field.Type().In(j))
 		}
-		good.Field(i).Call(in)
+		field.Call(in)
 	}
 	if empty := *socketio.GuardTrace(server, &adapter.Trace{}); !reflect.ValueOf(empty).IsZero() {
 		t.Errorf("the guard of nothing has functions: %+v", empty)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http/httptest"
 	"strings"
@@ -29,7 +28,7 @@ func start(t testing.TB, o *socketio.Options) (*socketio.Server, *httptest.Serve
 		o = &socketio.Options{}
 	}
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	server, err := socketio.NewServer(o)
 	if err != nil {

@@ -3,7 +3,6 @@ package socketio_test
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -117,7 +116,7 @@ func TestRemoteSocketData(t *testing.T) {
 func TestHandshakeJSON(t *testing.T) {
 	bus := adaptertest.NewBus(nil)
 	node := &rawNode{Adapter: bus.Add("one")}
-	server, err := socketio.NewServer(&socketio.Options{Adapter: node, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	server, err := socketio.NewServer(&socketio.Options{Adapter: node, Logger: slog.New(slog.DiscardHandler)})
 	must(err)
 	c, err := siotest.Connect(t.Context(), server, &siotest.Options{Header: http.Header{
 		"Origin": {"http://example.com"}, "X-Two": {"a", "b"}, "Cookie": {"a=1", "b=2"},

@@ -1,6 +1,7 @@
 package socketio
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 
@@ -208,9 +209,7 @@ func (n *Namespace) stats() NamespaceStats {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for r, count := range c.disconnectedByReason {
-		st.Disconnects[r] = count
-	}
+	maps.Copy(st.Disconnects, c.disconnectedByReason)
 	return st
 }
 

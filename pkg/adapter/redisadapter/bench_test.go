@@ -1,7 +1,6 @@
 package redisadapter_test
 
 import (
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -70,7 +69,7 @@ func BenchmarkPublish(b *testing.B) {
 	server := startRedis(b)
 	rdb := redis.NewClient(&redis.Options{Addr: server.addr})
 	b.Cleanup(func() { _ = rdb.Close() })
-	a := redisadapter.NewPubSub(rdb, &redisadapter.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	a := redisadapter.NewPubSub(rdb, &redisadapter.Options{Logger: slog.New(slog.DiscardHandler)})
 	link, err := a.Join(b.Context(), "/", adaptertest.NewLocal())
 	if err != nil {
 		b.Fatal(err)

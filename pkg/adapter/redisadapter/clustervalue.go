@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -261,7 +262,7 @@ func (v clusterValue) json(limits parser.Limits) (text []byte, attachments [][]b
 		if !utf8.Valid(v.b) {
 			return bytes.ToValidUTF8(v.b, []byte("\ufffd")), nil, nil
 		}
-		return v.b[:len(v.b):len(v.b)], nil, nil
+		return slices.Clip(v.b), nil, nil
 	}
 	text, attachments, _, err = limits.AppendJSON(make([]byte, 0, len(v.b)+len(v.b)/4), v.b)
 	return text, attachments, err

@@ -19,7 +19,9 @@ type classicEmitter struct{ prefix string }
 
 func (w classicEmitter) command(ctx context.Context, limits parser.Limits, namespace string, m *adapter.Message) (redis.Cmder, error) {
 	c := channels{prefix: w.prefix, namespace: namespace}
-	channel, payload, err := c.request(), []byte(nil), error(nil)
+	channel := c.request()
+	var payload []byte
+	var err error
 	switch m.Kind {
 	case adapter.Broadcast:
 		if channel = c.broadcast(); len(m.Rooms) == 1 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -27,7 +26,7 @@ func cluster(t *testing.T, addr string, n int, o redisadapter.Options) []*adapte
 	t.Helper()
 	o.Watchdog = 2 * time.Second
 	if o.Logger == nil {
-		o.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	adapters := make([]adapter.Adapter, n)
 	for i := range adapters {

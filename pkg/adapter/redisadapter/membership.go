@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -300,5 +301,5 @@ func (m *membership) nextChange() <-chan struct{} {
 func (m *membership) observe(f func([]adapter.Node)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.observers = append(m.observers[:len(m.observers):len(m.observers)], f)
+	m.observers = append(slices.Clip(m.observers), f)
 }

@@ -206,9 +206,9 @@ func readBytes(b []byte) (list, rest []byte, ok bool) {
 	if rest, ok = bytes.CutPrefix(b, []byte(bufferTail)); ok {
 		return []byte{}, rest, true
 	}
-	for i, n := 0, 0; ; i++ {
-		digits := i
-		for n = 0; i < len(b) && i < digits+3 && b[i] >= '0' && b[i] <= '9'; i++ {
+	for i := 0; ; i++ {
+		digits, n := i, 0
+		for ; i < len(b) && i < digits+3 && b[i] >= '0' && b[i] <= '9'; i++ {
 			n = n*10 + int(b[i]-'0')
 		}
 		if i == digits || i == len(b) || n > math.MaxUint8 {

@@ -3,6 +3,7 @@ package redisadapter
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -181,12 +182,7 @@ func decodeMessage(payload string, limits parser.Limits, namespace string, hasRo
 }
 
 func anyRoom(rooms []string, hasRoom func(string) bool) bool {
-	for _, r := range rooms {
-		if hasRoom(r) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(rooms, hasRoom)
 }
 
 // readPacket reads {type, data, nsp} and reports whether it is for the namespace.

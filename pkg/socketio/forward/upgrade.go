@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -132,9 +133,7 @@ func refusedUpgrade(w http.ResponseWriter, response *http.Response) error {
 		response.Header.Del(name)
 	}
 	h := w.Header()
-	for name, values := range response.Header {
-		h[name] = values
-	}
+	maps.Copy(h, response.Header)
 	h.Set("Connection", "close")
 	w.WriteHeader(response.StatusCode)
 	_, _ = w.Write(body) // the client is gone, or reads it

@@ -122,7 +122,7 @@ func placeholder(b []byte, i int) (num, end int, ok bool) {
 	num = -1
 	marked := false
 	i = space(b, i+1)
-	for members := 0; members < 2; members++ {
+	for members := range 2 {
 		isMark := bytes.HasPrefix(b[i:], keyPlaceholder)
 		switch {
 		case isMark:

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -187,7 +188,7 @@ func (u *unpacker) attach(b []byte) error {
 		return fmt.Errorf("%w: more than %d", ErrTooManyAttachments, u.limit)
 	}
 	u.out = AppendPlaceholder(u.out, len(u.binary))
-	u.binary = append(u.binary, b[:len(b):len(b)])
+	u.binary = append(u.binary, slices.Clip(b))
 	return nil
 }
 

@@ -2,6 +2,7 @@ package promsio
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -89,7 +90,7 @@ func (s sink) gauge(d *prometheus.Desc, v float64, labels ...string) {
 // counts; fixed labels come first.
 func (s sink) counters(d *prometheus.Desc, list []string, counts map[string]uint64, fixed ...string) {
 	for value, n := range fold(list, counts, func(key string) string { return bounded(list, key) }) {
-		s.counter(d, n, append(fixed[:len(fixed):len(fixed)], value)...)
+		s.counter(d, n, append(slices.Clip(fixed), value)...)
 	}
 }
 

@@ -42,6 +42,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -91,9 +92,7 @@ func withSlash(namespace string) string { return "/" + strings.TrimPrefix(namesp
 // request is the handshake.
 func (o *Options) request() (*http.Request, error) {
 	q := url.Values{"EIO": {"4"}, "transport": {"websocket"}}
-	for k, v := range o.Query {
-		q[k] = v
-	}
+	maps.Copy(q, o.Query)
 	u := url.URL{Scheme: "http", Host: "example.com", Path: o.Path, RawQuery: q.Encode()}
 	r, err := http.NewRequest(http.MethodGet, u.String(), nil)
 	if err != nil {
