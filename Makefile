@@ -1,5 +1,6 @@
 # make run   starts a cluster of three nodes and its chat page
 # make test  tests everything; installs what is missing when it may
+# make heavy checks with tools that take minutes to compile
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -7,10 +8,11 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := build
 
 BUNDLE      := web/dist/socket.io.min.js
-# A tool for tests only, so it is pinned here and not in go.mod.
+# Tools for tests only, so they are pinned here and not in go.mod.
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help run build client test lint unit fuzz golden docs deploy interop tools clean go node
+.PHONY: help run build client test lint unit fuzz golden docs deploy interop heavy golangci charts manifests tools clean go node
 
 help: ## show what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,8 +68,22 @@ docs: go ## write the pages that are made from the code
 interop: build ## test with official clients, Node servers and a browser
 	test/run
 
-deploy: ## check the configurations of the balancer and of Prometheus
+deploy: ## check the configurations of the balancer, of Prometheus and of systemd
 	deploy/check
+
+heavy: golangci charts ## check with tools that take minutes to compile the first time
+
+golangci: go client ## run golangci-lint over every module
+	@git ls-files '*go.mod' | xargs -n 1 dirname | while read -r dir; do \
+		echo "golangci-lint in $$dir"; \
+		(cd "$$dir" && go run $(GOLANGCI) run --config "$(CURDIR)/.golangci.yml" ./... </dev/null); \
+	done
+
+charts: go client ## test the Dockerfile, compose file, Helm chart and manifests
+	cd deploy/tools && go test -timeout 20m ./...
+
+manifests: go ## render deploy/k8s from the Helm chart
+	cd deploy/tools && go run ./manifests ../helm/chorus ../k8s
 
 tools:
 	.ci/tools
