@@ -4,6 +4,7 @@ package image_test
 import (
 	"bytes"
 	"debug/elf"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/moby/buildkit/frontend/dockerfile/instructions"
 	"github.com/moby/buildkit/frontend/dockerfile/linter"
@@ -78,10 +80,46 @@ func TestImage(t *testing.T) {
 	if check[0] != "CMD" || check[1] != entrypoint[0] {
 		t.Errorf("HEALTHCHECK %q, which needs a shell or another program", check)
 	}
-	for _, args := range [][]string{of[*instructions.CmdCommand](last)[0].CmdLine, check[2:]} {
-		if out, err := exec.Command(program, append(slices.Clone(args), "--help")...).CombinedOutput(); err != nil {
-			t.Errorf("chorus %q: %v\n%s", args, err, out)
+	testHealth(t, program, of[*instructions.CmdCommand](last)[0].CmdLine, check[2:], image.env)
+}
+
+// testHealth starts the program as the image does, at addresses of its own, and asks for its health as Docker does.
+func testHealth(t *testing.T, program string, args, check, env []string) {
+	t.Helper()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	env = append(slices.Clone(env), "CHORUS_ADDR=127.0.0.1:0", "CHORUS_INTERNAL_ADDR="+free.Addr().String())
+	free.Close()
+	healthy := func() (string, error) {
+		cmd := exec.Command(program, check...)
+		cmd.Env = env
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := healthy(); err == nil {
+		t.Errorf("healthy before it runs: %s", out)
+	}
+	server := exec.Command(program, args...)
+	server.Env = env
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = server.Process.Kill() // has ended, if the test failed
+		_ = server.Wait()         // says that it was killed
+	}()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		out, err := healthy()
+		if err == nil {
+			return
 		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not healthy after a minute: %v\n%s", err, out)
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 

@@ -2,6 +2,7 @@
 package settings
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -65,6 +66,17 @@ func (p *Program) Variables() (map[string]bool, error) {
 	return known, nil
 }
 
+// Doctor returns what the program finds on this machine, whether it is content or not.
+func (p *Program) Doctor() (string, error) {
+	cmd := exec.Command(p.path, "doctor")
+	cmd.Env = []string{}
+	out, err := cmd.Output()
+	if _, failed := errors.AsType[*exec.ExitError](err); err != nil && !failed {
+		return "", err
+	}
+	return string(out), nil
+}
+
 // DrainTimeout returns how long a node takes to end at most, by default.
 func (p *Program) DrainTimeout() (time.Duration, error) {
 	help, err := p.run(nil, "serve", "--help")
@@ -73,7 +85,7 @@ func (p *Program) DrainTimeout() (time.Duration, error) {
 	}
 	m := regexp.MustCompile(`--drain\.timeout=(\S+)`).FindStringSubmatch(help)
 	if m == nil {
-		return 0, fmt.Errorf("chorus serve --help has no --drain.timeout")
+		return 0, errors.New("chorus serve --help has no --drain.timeout")
 	}
 	return time.ParseDuration(m[1])
 }

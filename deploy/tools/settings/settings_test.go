@@ -29,6 +29,51 @@ func build(t *testing.T) *settings.Program {
 	return program
 }
 
+// The other tests could not fail if the program took anything.
+func TestCheckRefuses(t *testing.T) {
+	program := build(t)
+	file := filepath.Join(t.TempDir(), "chorus.yaml")
+	if err := os.WriteFile(file, []byte("redis: {uri: redis://redis:6379}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := program.Check([]string{"--config", file}, nil); err == nil {
+		t.Error("an unknown key is no mistake")
+	}
+	if err := program.Check(nil, []string{"CHORUS_REDIS_URI=redis://redis:6379"}); err == nil {
+		t.Error("an unknown variable is no mistake")
+	}
+	if err := program.Check(nil, []string{"CHORUS_REDIS_URL=redis://redis:6379"}); err != nil {
+		t.Error(err)
+	}
+}
+
+// What the kernel is told is what `chorus doctor` looks at.
+func TestKernelSettings(t *testing.T) {
+	doctor, err := build(t).Doctor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"90-chorus.conf", "90-chorus-balancer.conf"} {
+		text, err := os.ReadFile("../../sysctl/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for line := range strings.Lines(string(text)) {
+			key, _, ok := strings.Cut(line, " = ")
+			if !ok || strings.HasPrefix(key, "#") || strings.HasPrefix(key, "-") { // the last need a module
+				continue
+			}
+			if found++; !strings.Contains(doctor, ": "+key+" ") {
+				t.Errorf("%s: chorus doctor says nothing of %s", name, key)
+			}
+		}
+		if found < 3 {
+			t.Errorf("%s: found %d settings", name, found)
+		}
+	}
+}
+
 var variable = regexp.MustCompile(`CHORUS_[A-Z0-9_]*[A-Z0-9]`)
 
 // Whoever names a variable of the program in these files names one that there is.
