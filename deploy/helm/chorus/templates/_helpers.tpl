@@ -71,6 +71,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 {{- if and $many (not $redis.url) (not $keys.redisURL) (not $env) }}
 {{- fail "config.redis.url: more than one node needs a Redis, or clients of different nodes do not reach each other" }}
 {{- end }}
+{{- $port := regexFind ":[0-9]+([/?]|$)" (toString $redis.url) | regexFind "[0-9]+" }}
+{{- $open := list }}
+{{- range .Values.networkPolicy.redisPorts }}{{ $open = append $open (toString (int .)) }}{{ end }}
+{{- if and .Values.networkPolicy.enabled $port (not (has $port $open)) }}
+{{- fail (printf "networkPolicy.redisPorts: has not %s, the port of config.redis.url" $port) }}
+{{- end }}
 {{- if and .Values.secret.existingSecret (not $keys.redisPassword) (not $keys.clusterSecret) (not $keys.redisURL) }}
 {{- fail "secret.existingSecret: name the keys to read of it: redisPasswordKey, clusterSecretKey, redisURLKey" }}
 {{- end }}
