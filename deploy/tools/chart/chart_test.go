@@ -78,7 +78,7 @@ func TestBadValues(t *testing.T) {
 		"a password for everyone":     {`config: {redis: {password: x}}`, "password"},
 		"a password in the URL":       {`config: {redis: {url: "redis://:x@redis"}}`, "url"},
 		"no Redis for many":           {`config: {redis: {url: ""}}`, "config.redis.url"},
-		"a Redis nobody is let to":     {`config: {redis: {url: "redis://redis:6380/1"}}`, "redisPorts"},
+		"a Redis nobody is let to":    {`config: {redis: {url: "redis://redis:6380/1"}}`, "redisPorts"},
 		"no Redis for those to come":  {`{replicaCount: 1, autoscaling: {enabled: true}, config: {redis: {url: ""}}}`, "config.redis.url"},
 		"a pause longer than the end": {`drain: {lameDuckSeconds: 35}`, "lameDuckSeconds"},
 		"a short secret":              {`secret: {clusterSecret: short}`, "clusterSecret"},
