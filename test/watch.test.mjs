@@ -1,0 +1,101 @@
+// What operators watch: three nodes scraped by Prometheus, with the rules and the dashboard of deploy/.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { after, before, test } from "node:test";
+import { connectAll } from "./harness/client.mjs";
+import { Node } from "./harness/node.mjs";
+import { until } from "./harness/program.mjs";
+import { Prometheus, quickly } from "./harness/prometheus.mjs";
+import { Redis } from "./harness/redis.mjs";
+
+const event = "chat message";
+let redis, nodes, prometheus, native, clients, chatter;
+
+const host = (node) => new URL(node.internal).host;
+const dashboard = JSON.parse(readFileSync(new URL("../deploy/grafana/dashboards/chorus.json", import.meta.url), "utf8"));
+
+/** All queries of the dashboard as Grafana sends them with everything chosen: {title, expr, legend}. */
+const queries = dashboard.panels.flatMap(({ title, targets = [] }) => targets.map(({ expr, legendFormat: legend }) => ({
+  title,
+  legend,
+  expr: expr.replaceAll("$__rate_interval", `${quickly(60)}ms`).replaceAll("$job", "chorus").replaceAll(/\$(instance|namespace)/g, ".*"),
+})));
+
+/** Each query of the dashboard is answered, and each has something to show but those named. */
+async function showsEverything(source, quiet) {
+  const results = await Promise.all(queries.map(async (query) => ({ ...query, series: await source.range(query.expr, 10) })));
+  const empty = new Set(results.filter(({ series }) => series.length === 0).map(({ title }) => title));
+  assert.deepEqual([...empty].filter((title) => !quiet.has(title)), [], "panels without data");
+  for (const { title, legend, series } of results) {
+    for (const [, label] of (legend ?? "").matchAll(/{{(\w+)}}/g)) {
+      if (label === "le" && source === native) continue; // a native histogram has no such label
+      for (const { metric } of series) assert.ok(label in metric, `${title}: ${legend} of ${JSON.stringify(metric)}`);
+    }
+  }
+}
+
+/** What a figure of the dashboard's first row shows. */
+async function figure(title, source = prometheus) {
+  const [{ value }] = await source.query(queries.find((query) => query.title === title).expr);
+  return Number(value[1]);
+}
+
+before(async () => {
+  redis = await Redis.start();
+  nodes = await Promise.all(["n1", "n2", "n3"].map((id) => Node.serve(id, { redis, args: ["--ping-interval", "1s"] })));
+  clients = await connectAll(nodes);
+  chatter = setInterval(() => clients.forEach((client) => client.connected && client.emit(event, "hello")), 100);
+  [prometheus, native] = await Promise.all([Prometheus.start(nodes), Prometheus.start(nodes, { native: true })]);
+});
+after(() => clearInterval(chatter));
+
+test("the dashboard shows a healthy cluster, from classic histograms and from native ones", async () => {
+  await until("five minutes of the rules' time are recorded", async () => {
+    const [counted] = await prometheus.query("count_over_time(job:chorus_up:count[1m])");
+    return Number(counted?.value[1]) >= quickly(300) / 1000;
+  });
+  const quiet = new Set(["Alerts"]); // none fires
+  await showsEverything(prometheus, quiet);
+  await showsEverything(native, quiet);
+  for (const source of [prometheus, native]) {
+    assert.equal(await figure("Nodes up", source), 3);
+    assert.equal(await figure("Connections", source), clients.length);
+    assert.equal(await figure("Redis", source), 1);
+    assert.equal(await figure("Drops", source), 0);
+    assert.ok(await figure("Events in", source) > clients.length, "each sends ten a second");
+    assert.ok(await figure("Deliveries", source) > clients.length * clients.length);
+    const p99 = await figure("Delivery p99", source);
+    assert.ok(p99 > 0 && p99 < 10, `99 % are delivered within ${p99} s`);
+  }
+});
+
+test("no alert fires while all is well", async () => {
+  assert.deepEqual(await prometheus.firing(), []);
+  assert.deepEqual(await native.firing(), []);
+});
+
+test("NodeDown fires for a node that is killed, also when service discovery forgets it", async () => {
+  const [, , killed] = nodes;
+  await killed.stop("SIGKILL");
+  await until("NodeDown", async () => (await prometheus.firing()).length > 0);
+  assert.deepEqual(await prometheus.firing(), [`NodeDown ${host(killed)}`]);
+
+  await until("the other Prometheus", async () => (await native.firing()).includes(`NodeDown ${host(killed)}`));
+  native.target(nodes.slice(0, 2));
+  await until("the target is forgotten", async () => (await native.query(`up{instance="${host(killed)}"}`)).length === 0);
+  const forgotten = Date.now();
+  await until("some evaluations", async () => Date.now() - forgotten > 3000);
+  assert.ok((await native.firing()).includes(`NodeDown ${host(killed)}`), "the node is still missed");
+});
+
+test("RedisDisconnected fires for every node when Redis stops, and ends when it is back", async () => {
+  const left = nodes.slice(0, 2);
+  const lost = left.map((node) => `RedisDisconnected ${host(node)}`).sort();
+  const disconnected = async () => (await prometheus.firing()).filter((alert) => alert.startsWith("RedisDisconnected"));
+  await redis.stop();
+  await until("RedisDisconnected", async () => (await disconnected()).length === left.length);
+  assert.deepEqual(await disconnected(), lost);
+  assert.equal(await figure("Redis"), 0);
+  await redis.restart();
+  await until("the end of RedisDisconnected", async () => (await disconnected()).length === 0);
+});
