@@ -12,7 +12,7 @@ BUNDLE      := web/dist/socket.io.min.js
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help run build client test lint unit fuzz golden docs deploy interop heavy golangci charts manifests tools clean go node
+.PHONY: help run build client test lint unit fuzz golden docs deploy dashboard interop heavy golangci charts manifests tools clean go node
 
 help: ## show what make can do
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,7 +68,7 @@ docs: go ## write the pages that are made from the code
 interop: build ## test with official clients, Node servers and a browser
 	test/run
 
-deploy: ## check the configurations of the balancer, of Prometheus and of systemd
+deploy: ## check the configurations of the balancer, of Prometheus, of Alertmanager and of systemd
 	deploy/check
 
 heavy: golangci charts ## check with tools that take minutes to compile the first time
@@ -84,6 +84,11 @@ charts: go client ## test the Dockerfile, compose file, Helm chart and manifests
 
 manifests: go ## render deploy/k8s from the Helm chart
 	cd deploy/tools && go run ./manifests ../helm/chorus ../k8s
+
+dashboard: go ## write the Grafana dashboard anew; then make manifests
+	@mkdir -p build
+	cd deploy/tools && go run ./dashboard >../../build/dashboard.json
+	mv build/dashboard.json deploy/grafana/dashboards/chorus.json
 
 tools:
 	.ci/tools

@@ -81,6 +81,34 @@ func TestRunbooks(t *testing.T) {
 	}
 }
 
+var camelCase = regexp.MustCompile(`\b[A-Z]+[a-z]+[A-Z]\w*`)
+
+// The example for Alertmanager speaks of alerts that exist.
+func TestAlertmanagerKnowsTheAlerts(t *testing.T) {
+	_, alerts := load(t)
+	var file struct {
+		Rules []struct {
+			Source []string `json:"source_matchers"`
+			Target []string `json:"target_matchers"`
+		} `json:"inhibit_rules"`
+	}
+	if err := yaml.Unmarshal([]byte(read(t, filepath.Join(rules.Folder, "alertmanager.yml"))), &file); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, rule := range file.Rules {
+		for _, name := range camelCase.FindAllString(strings.Join(append(rule.Source, rule.Target...), " "), -1) {
+			found++
+			if !slices.ContainsFunc(alerts, func(a rules.Rule) bool { return a.Alert == name }) {
+				t.Errorf("alertmanager.yml speaks of %s, which is no alert", name)
+			}
+		}
+	}
+	if found < 5 {
+		t.Errorf("alertmanager.yml speaks of %d alerts", found)
+	}
+}
+
 // unitTests are the parts of a file of promtool that name what is tested.
 type unitTests struct {
 	Tests []struct {
