@@ -24,10 +24,11 @@ const (
 
 // Widths of panels: a line has 24.
 const (
-	eighth = 3
-	third  = 8
-	half   = 12
-	whole  = 24
+	eighth  = 3
+	quarter = 6
+	third   = 8
+	half    = 12
+	whole   = 24
 )
 
 // line is an expression and the name of its lines.

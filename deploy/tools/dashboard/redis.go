@@ -26,12 +26,14 @@ func redis() row {
 			line{of("chorus_redis_publish_batch").mean("instance"), "{{instance}}"}),
 		graph(third, "Received, by result", units.MessagesPerSecond, "own and no_match are thrown away undecoded. malformed: something else publishes under this prefix.",
 			line{of("chorus_redis_received_total").rate("result"), "{{result}}"}),
-		graph(third, "Lost on the way in", units.CountsPerSecond, "Messages of the cluster that this node dropped, and stream entries that it may have missed. MessagesLost fires on any.",
+		graph(quarter, "Lost on the way in", units.CountsPerSecond, "Messages of the cluster that this node dropped, and stream entries that it may have missed. MessagesLost fires on any.",
 			line{of("chorus_redis_messages_dropped_total").rate("reason"), "dropped, {{reason}}"},
 			line{of("chorus_redis_stream_gaps_total").rate("cause"), "stream {{cause}}"}),
-		graph(third, "Subscriptions", units.Short, "Channels that the nodes listen to: with one channel per room, the rooms that they hold.",
+		graph(quarter, "Behind the stream", units.Short, "Entries of streams that a node has not read. Grows when it is too slow, or Redis is. Only with redis-streams.",
+			line{of("chorus_stream_lag_messages").sum("instance"), "{{instance}}"}),
+		graph(quarter, "Subscriptions", units.Short, "Channels that the nodes listen to: with one channel per room, the rooms that they hold.",
 			line{of("chorus_redis_subscriptions").sum("kind"), "{{kind}}"}),
-		graph(third, "Connection pool", units.Short, "Connections for publishing and commands.",
+		graph(quarter, "Connection pool", units.Short, "Connections for publishing and commands.",
 			line{of("chorus_redis_pool_connections").sum("state"), "{{state}}"}),
 	}}
 }

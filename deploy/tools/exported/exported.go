@@ -3,8 +3,10 @@ package exported
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -26,30 +28,50 @@ var byPrometheus = []string{"up", "ALERTS"}
 var Root = filepath.Join("..", "..", "..")
 
 // Names returns every name by which a query can read what nodes export: a histogram under its own, if it is native, and those
-// of its classic parts. It builds the program and starts a cluster in one process.
+// of its classic parts. It builds the program and starts clusters in one process each. What a node exports only once it has
+// happened, it takes from docs/metrics.md, which is written from the code.
 func Names(t testing.TB) map[string]bool {
 	t.Helper()
 	names := make(map[string]bool)
 	for _, name := range byPrometheus {
 		names[name] = true
 	}
-	page := metrics(t)
-	for s := bufio.NewScanner(strings.NewReader(page)); s.Scan(); {
-		fields := strings.Fields(s.Text())
-		if len(fields) != 4 || fields[1] != "TYPE" {
-			continue
-		}
-		names[fields[2]] = true
-		if fields[3] == "histogram" {
+	add := func(name, kind string) {
+		names[name] = true
+		if kind == "histogram" {
 			for _, part := range []string{"_bucket", "_sum", "_count"} {
-				names[fields[2]+part] = true
+				names[name+part] = true
 			}
 		}
 	}
+	program := build(t)
+	for _, adapter := range []string{"redis", "redis-streams"} {
+		for line := range strings.Lines(page(t, program, adapter)) {
+			if fields := strings.Fields(line); len(fields) == 4 && fields[1] == "TYPE" {
+				add(fields[2], fields[3])
+			}
+		}
+	}
+	for _, m := range documented.FindAllStringSubmatch(catalog(t), -1) {
+		add(m[1], m[2])
+	}
 	if !names["chorus_redis_up"] || !names["chorus_broadcast_delivery_seconds_bucket"] {
-		t.Fatalf("a node's metrics are not all there:\n%s", page)
+		t.Fatal("a node's metrics are not all there")
 	}
 	return names
+}
+
+// documented is a line of the table of metrics: name and kind.
+var documented = regexp.MustCompile("(?m)^\\| `(chorus_\\w+)` \\| (\\w+)")
+
+// catalog is the page that lists all metrics.
+func catalog(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(Root, "docs", "metrics.md"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // Used returns the names of the metrics that an expression reads, each once.
@@ -78,16 +100,23 @@ func Used(expr string) (names []string, err error) {
 
 var metricsAddress = regexp.MustCompile(`metrics (\S+)\n`)
 
-// metrics is the page of a node that has Redis. The cluster ends with this function.
-func metrics(t testing.TB) string {
+// build compiles the program and returns its path.
+func build(t testing.TB) string {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "chorus")
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", program, "./cmd/node")
-	build.Dir = Root
-	if out, err := build.CombinedOutput(); err != nil {
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", program, "./cmd/node")
+	cmd.Dir = Root
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	demo := exec.Command(program, "demo", "--addr=127.0.0.1:0", "--node-addr=127.0.0.1:0", "--internal-addr=127.0.0.1:0", "--log.level=warn")
+	return program
+}
+
+// page is what a node exports that has Redis and an adapter. The cluster ends with this function.
+func page(t testing.TB, program, adapter string) string {
+	t.Helper()
+	demo := exec.CommandContext(t.Context(), program, "demo", "--adapter="+adapter,
+		"--addr=127.0.0.1:0", "--node-addr=127.0.0.1:0", "--internal-addr=127.0.0.1:0", "--log.level=warn")
 	demo.Stderr = os.Stderr
 	out, err := demo.StdoutPipe()
 	if err != nil {
@@ -111,14 +140,23 @@ func metrics(t testing.TB) string {
 			t.Fatalf("chorus demo printed %q: %v", printed, err)
 		}
 	}
-	response, err := http.Get(metricsAddress.FindStringSubmatch(printed)[1])
+	return get(t, metricsAddress.FindStringSubmatch(printed)[1])
+}
+
+func get(t testing.TB, url string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = response.Body.Close() }()
-	page, err := io.ReadAll(response.Body)
+	body, err := io.ReadAll(response.Body)
 	if err != nil || response.StatusCode != http.StatusOK {
-		t.Fatalf("metrics: %s, %v", response.Status, err)
+		t.Fatalf("%s: %s, %v", url, response.Status, err)
 	}
-	return string(page)
+	return string(body)
 }
