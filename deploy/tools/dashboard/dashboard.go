@@ -17,10 +17,12 @@ type row struct {
 	panels []cog.Builder[dashboard.Panel]
 }
 
-func build() (dashboard.Dashboard, error) {
-	//lint:ignore SA1019 The model that the SDK prefers is not what released Grafanas read from a file.
-	b := dashboard.NewDashboardBuilder("Chorus").
-		Uid(uid).
+// model is that of a dashboard. The SDK prefers another one, which Grafana 9 to 11 do not read.
+type model = dashboard.Dashboard //nolint:staticcheck // see above
+
+func build() (model, error) {
+	b := dashboard.NewDashboardBuilder("Chorus") //nolint:staticcheck // of a model
+	b.Uid(uid).
 		Description("A Socket.IO cluster: what its clients see first, then what may be the cause. "+
 			"Reads the series that deploy/prometheus/rules.yml records.").
 		Tags([]string{"chorus", "socket.io"}).
@@ -42,16 +44,16 @@ func build() (dashboard.Dashboard, error) {
 			b.WithPanel(p)
 		}
 	}
-	model, err := b.Build()
+	d, err := b.Build()
 	if err != nil {
-		return model, err
+		return d, err
 	}
-	number(&model)
-	return model, nil
+	number(&d)
+	return d, nil
 }
 
 // number gives every panel an id, by which links to a single panel know it.
-func number(d *dashboard.Dashboard) {
+func number(d *model) {
 	for i := range d.Panels {
 		id := uint32(i + 1)
 		if p := d.Panels[i].Panel; p != nil {

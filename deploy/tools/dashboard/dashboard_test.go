@@ -20,10 +20,10 @@ import (
 	"example.com/chorus/deploy/tools/rules"
 )
 
-func load(t *testing.T) dashboard.Dashboard {
+func load(t *testing.T) model {
 	t.Helper()
 	plugins.RegisterDefaultPlugins() // which know the panels and the data source
-	var d dashboard.Dashboard
+	var d model
 	if err := json.Unmarshal(checkedIn(t), &d); err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func load(t *testing.T) dashboard.Dashboard {
 // strict reads a dashboard as Grafana's model, in which nothing else may be.
 func strict(text []byte) error {
 	plugins.RegisterDefaultPlugins()
-	var d dashboard.Dashboard
+	var d model
 	err := d.UnmarshalJSONStrict(text)
 	if found, ok := errors.AsType[cog.BuildErrors](err); ok && len(found) == 0 {
 		err = nil // the SDK returns its empty list of errors as one

@@ -22,10 +22,10 @@ func main() {
 
 // encode returns the dashboard as it is checked in.
 func encode() ([]byte, error) {
-	model, err := build()
+	d, err := build()
 	if err != nil {
 		return nil, err
 	}
-	text, err := json.MarshalIndent(model, "", "  ")
+	text, err := json.MarshalIndent(d, "", "  ")
 	return append(text, '\n'), err
 }
