@@ -10,7 +10,7 @@ func broadcast() row {
 	delivery := of("chorus_broadcast_delivery_seconds")
 	broadcasts := of("chorus_broadcasts_total", inNamespace)
 	return row{"Broadcast", []cog.Builder[dashboard.Panel]{
-		limited(graph(half, "Delivery latency", units.Seconds, "From the emit to the write on a client's connection; local is the same node, remote another one. Their difference is the way through Redis.",
+		limited(graph(half, "Delivery latency", units.Seconds, "From the emit to the write on a client's connection, of one receiver of each broadcast; local is the same node, remote another one. Their difference is the way through Redis.",
 			quantiles(delivery, "{{origin}}", "origin")...), 0.25),
 		graph(half, "Fan-out time", units.Seconds, "From the packet in hand to the last queue filled. Grows with the number of recipients and with the load of the processor.",
 			quantiles(of("chorus_broadcast_fanout_seconds"), "{{origin}}", "origin")...),

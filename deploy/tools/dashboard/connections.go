@@ -20,7 +20,7 @@ func connections() row {
 			line{of("chorus_handshakes_total").rate("result"), "{{result}}"}),
 		graph(third, "Handshake time", units.Seconds, "From the request to its answer.",
 			quantiles(of("chorus_handshake_seconds"), "{{transport}}", "transport")...),
-		graph(third, "Refused requests, by reason", units.RequestsPerSecond, "unknown_sid: a session that this node does not have and could not pass on; wrong_node, overlap: clients or balancers that misbehave.",
+		graph(third, "Refused requests, by reason", units.RequestsPerSecond, "unknown_sid, wrong_node: a session that this node does not have and could not pass on; overlap: a client, or a balancer, that asks twice at once.",
 			line{of("chorus_engine_requests_rejected_total").rate("reason"), "{{reason}}"}),
 		graph(third, "Upgrades that succeed", units.PercentUnit, "Of all that end. Below 1: probes that a proxy swallows, or clients that leave meanwhile.",
 			line{upgraded.rate("instance") + " / " + upgrades.rate("instance"), "{{instance}}"}).Max(1),

@@ -33,7 +33,7 @@ func redis() row {
 			line{of("chorus_stream_lag_messages").sum("instance"), "{{instance}}"}),
 		graph(quarter, "Subscriptions", units.Short, "Channels that the nodes listen to: with one channel per room, the rooms that they hold.",
 			line{of("chorus_redis_subscriptions").sum("kind"), "{{kind}}"}),
-		graph(quarter, "Connection pool", units.Short, "Connections for publishing and commands.",
+		graph(quarter, "Connection pool", units.Short, "Connections for publishing and commands: in use, idle, and stale, which were closed since the start.",
 			line{of("chorus_redis_pool_connections").sum("state"), "{{state}}"}),
 	}}
 }

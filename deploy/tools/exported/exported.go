@@ -62,8 +62,8 @@ func Names(t testing.TB) map[string]bool {
 	return names
 }
 
-// documented is a line of the table of metrics: name and kind.
-var documented = regexp.MustCompile("(?m)^\\| `(chorus_\\w+)` \\| (\\w+)")
+// documented is a line of the tables of metrics: name and type.
+var documented = regexp.MustCompile("(?m)^\\| `(\\w+)` \\|.*\\| (gauge|counter|histogram)\\b")
 
 // catalog is the page that lists all metrics.
 func catalog(t testing.TB) string {
