@@ -10,16 +10,16 @@ const speed = 15;
 const folders = new Set();
 after(() => folders.forEach((folder) => rmSync(folder, { recursive: true, force: true })));
 
-// Every duration of the rules (for: 2m, [5m]) is divided by the speed. Scrapes each second then stand for scrapes each 15 s,
+// Every duration of the rules (for: 2m, [5m], offset 5m) is divided by the speed. Scrapes each second then stand for scrapes each 15 s,
 // so that all windows have the samples that they have in earnest. What is counted per second stays as it is.
 function quick(text) {
   const unit = { s: 1000, m: 60_000, h: 3_600_000 };
   let changed = 0;
-  const result = text.replace(/(for: |\[)(\d+)([smh])\b/g, (_, before, n, u) => {
+  const result = text.replace(/(for: |\[|offset )(\d+)([smh])\b/g, (_, before, n, u) => {
     changed++;
     return `${before}${n * unit[u] / speed}ms`;
   });
-  if (changed < 20 || /(for: |\[)\d+[smh]\b/.test(result)) throw new Error("deploy/prometheus/rules.yml: durations are not written as expected");
+  if (changed < 20 || /(for: |\[|offset )\d+[smh]\b/.test(result)) throw new Error("deploy/prometheus/rules.yml: durations are not written as expected");
   return result;
 }
 
