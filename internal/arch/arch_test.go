@@ -22,6 +22,7 @@ const (
 	gorilla    = "github.com/gorilla/websocket"
 	goRedis    = "github.com/redis/go-redis/v9"
 	prometheus = "github.com/prometheus/client_golang"
+	promModel  = "github.com/prometheus/client_model"
 	msgp       = "github.com/tinylib/msgp"
 	kong       = "github.com/alecthomas/kong"
 	humanize   = "github.com/dustin/go-humanize"
@@ -36,23 +37,24 @@ const (
 var allowed = map[string][]string{
 	"cmd/node":                 {"internal/node"},
 	"internal/node":            {"pkg/socketio", "pkg/socketio/promsio", "pkg/socketio/forward", "pkg/adapter", "pkg/adapter/redisadapter", "internal/doctor", "web", goRedis, prometheus, kong, humanize, miniredis, yaml},
-	"pkg/socketio":             {"pkg/adapter", "pkg/socketio/parser", "internal/engineio", "internal/netloop", "internal/outbox", "internal/binaryjson", "internal/frame", "internal/rooms", timeRate, rsCORS},
+	"pkg/socketio":             {"pkg/adapter", "pkg/socketio/parser", "internal/engineio", "internal/netloop", "internal/outbox", "internal/binaryjson", "internal/frame", "internal/rooms", "internal/histogram", timeRate, rsCORS},
 	"pkg/socketio/parser":      {msgp},
 	"pkg/socketio/siotest":     {"pkg/socketio", "pkg/socketio/parser"},
-	"pkg/socketio/promsio":     {"pkg/socketio", "pkg/socketio/forward", "pkg/adapter", prometheus},
+	"pkg/socketio/promsio":     {"pkg/socketio", "pkg/socketio/forward", "pkg/adapter", "internal/histogram", "internal/netloop", prometheus, promModel},
 	"pkg/socketio/forward":     {"pkg/adapter", timeRate},
 	"pkg/adapter":              {"pkg/socketio/parser"},
 	"pkg/adapter/adaptertest":  {"pkg/adapter", "internal/cluster"},
 	"pkg/adapter/redisadapter": {"pkg/adapter", "internal/binaryjson", "pkg/socketio/parser", "internal/cluster", goRedis, msgp, timeRate},
 	"internal/doctor":          {},
 	"internal/cluster":         {"pkg/adapter"},
-	"internal/engineio":        {"internal/outbox", "internal/frame", "internal/netloop", "internal/wsread", gorilla},
-	"internal/netloop":         {"internal/outbox", "internal/frame", "internal/epoll"},
+	"internal/engineio":        {"internal/outbox", "internal/frame", "internal/netloop", "internal/histogram", "internal/wsread", gorilla},
+	"internal/netloop":         {"internal/outbox", "internal/frame", "internal/histogram", "internal/epoll"},
 	"internal/epoll":           {},
 	"internal/wsread":          {gorilla},
 	"internal/outbox":          {"internal/frame"},
 	"internal/binaryjson":      {"pkg/socketio/parser"},
 	"internal/frame":           {},
+	"internal/histogram":       {},
 	"internal/rooms":           {},
 	"web":                      {},
 	"loadtest/...":             {"loadtest/...", "internal/epoll", "pkg/socketio", "pkg/adapter", "pkg/adapter/redisadapter", goRedis, gorilla, kong},

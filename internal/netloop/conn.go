@@ -49,12 +49,3 @@ type Reader interface {
 const turn = 64 << 10 // bytes of joined frames that one connection may send before the next has its turn
 
 type frames []*frame.Frame
-
-// written tells frames that they left and returns how many messages they are.
-func written(fs frames) (messages int) {
-	for _, f := range fs {
-		messages += f.Messages()
-		f.Written()
-	}
-	return messages
-}

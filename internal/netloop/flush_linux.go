@@ -132,7 +132,7 @@ func (s *shard) send() {
 			if w.sent > 0 {
 				flushes++
 			}
-			deliveries += written(fs)
+			deliveries += s.tally.written(fs)
 			w.conn.sent(w.finished)
 		case w.fd < 0:
 			w.conn.queue.Close()
@@ -140,6 +140,7 @@ func (s *shard) send() {
 			s.fallBehind(w, fs)
 		}
 	}
+	s.totals.take(&s.tally)
 	s.totals.count(bytes, deliveries, flushes)
 	clear(s.batch)
 	clear(s.frames)

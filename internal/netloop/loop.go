@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"example.com/chorus/internal/histogram"
 )
 
 // Mode chooses how connections are served.
@@ -36,7 +38,8 @@ type Options struct {
 // Stats are totals since the start, and the connections now.
 type Stats struct {
 	Bytes, Deliveries, Flushes uint64
-	Fast, Portable             int64 // connections
+	Fast, Portable             int64                  // connections
+	Packets, PerFlush          []*histogram.Histogram // of PacketSizes and FlushSizes: each loop's
 }
 
 // Loop serves connections. Close must be called to end its goroutines.
@@ -53,7 +56,7 @@ type Loop struct {
 
 // New makes a loop. A mode that the system does not have is an error.
 func New(o Options) (*Loop, error) {
-	l := &Loop{options: o, conns: make(map[*portable]struct{})}
+	l := &Loop{options: o, portable: newTotals(), conns: make(map[*portable]struct{})}
 	switch o.Mode {
 	case "", Auto, Fast:
 		shards, err := newShards(l)
@@ -135,6 +138,7 @@ func (l *Loop) Close() {
 // totals count what leaves.
 type totals struct {
 	bytes, deliveries, flushes atomic.Uint64
+	packets, perFlush          *histogram.Histogram
 }
 
 func (t *totals) count(bytes, deliveries, flushes int) {
@@ -147,4 +151,6 @@ func (t *totals) addTo(s *Stats) {
 	s.Bytes += t.bytes.Load()
 	s.Deliveries += t.deliveries.Load()
 	s.Flushes += t.flushes.Load()
+	s.Packets = append(s.Packets, t.packets)
+	s.PerFlush = append(s.PerFlush, t.perFlush)
 }

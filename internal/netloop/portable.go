@@ -182,7 +182,7 @@ func (c *portable) drain() {
 				c.reader.WriteFailed(err)
 				return
 			}
-			c.loop.portable.count(len(b), written(fs), 1)
+			c.loop.portable.count(len(b), c.loop.portable.written(fs), 1)
 		}
 		if finished {
 			c.finish()

@@ -24,6 +24,7 @@ func (s *shard) read() {
 	var asking []*fast
 	for {
 		n := s.poller.Wait(events)
+		s.reads.answer()
 		asked := false
 		for _, ev := range events[:n] {
 			if ev.Fd == epoll.Woken {

@@ -35,7 +35,8 @@ func newShards(l *Loop) (*shards, error) {
 			all.close()
 			return nil, err
 		}
-		s := &shard{loop: l, poller: p, stop: all.stop, wake: make(chan struct{}, 1), arena: make([]byte, 0, arenaSize)}
+		s := &shard{loop: l, poller: p, stop: all.stop, wake: make(chan struct{}, 1), arena: make([]byte, 0, arenaSize),
+			tally: newTally(), totals: newLoneTotals()}
 		if !l.options.OneByOne {
 			s.submit = newBatchSubmitter()
 		}
@@ -165,6 +166,8 @@ type shard struct {
 	started     bool // the reading goroutine
 	stopping    bool
 
+	writes, reads watched
+
 	// fds keeps descriptors open during a submission, so that a number that the kernel reuses never gets the
 	// bytes of the connection that had it before. It is held over system calls that do not wait.
 	fds sync.Mutex
@@ -172,6 +175,7 @@ type shard struct {
 	batch  []write // the rest belongs to run
 	frames frames
 	arena  []byte // joined frames of a batch
+	tally  tally
 
 	_      [64]byte // the totals are written at every flush: not beside another shard's
 	totals totals
@@ -183,6 +187,7 @@ func (s *shard) run() {
 	for {
 		select {
 		case <-s.wake:
+			s.writes.answer()
 			for c := s.dirty(); c != nil; c = s.dirty() {
 				s.flush(c)
 			}
