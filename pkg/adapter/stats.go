@@ -26,6 +26,14 @@ type Stats struct {
 	Members       int                     // other nodes that are alive and tell their name
 	Strangers     uint64                  // nodes heard of on the same broker that are configured differently
 	Requests      map[string]uint64       // requests to the cluster, by outcome: complete, incomplete, failed
+	Pool          map[string]int          // connections for all but listening: idle, used, and stale ones that were closed so far
+	Streams       *StreamStats            // nil for adapters without streams
+}
+
+// StreamStats are the figures of an adapter that reads streams.
+type StreamStats struct {
+	Lag     uint64 // entries that this node has not read, as of some seconds ago; 0 if the broker cannot tell
+	Trimmed uint64 // entries that were gone before this node read them
 }
 
 // ReceivedKey tells received messages apart.
@@ -37,7 +45,7 @@ type ReceivedKey struct {
 // ReconnectKey tells reconnections apart.
 type ReconnectKey struct {
 	Role  Role
-	Cause string // closed, watchdog, deaf, moved
+	Cause string // closed, watchdog, deaf, moved, failover
 }
 
 // Trace has functions that an adapter calls; nil ones are skipped. They must return quickly and may be called

@@ -38,8 +38,10 @@ func masterOnly(next func(context.Context, *redis.Conn) error) func(context.Cont
 type failover struct {
 	dial func(ctx context.Context) (net.Conn, error) // to the master
 
-	mu    sync.Mutex
-	conns map[*mortal]struct{}
+	mu     sync.Mutex
+	conns  map[*mortal]struct{}
+	master string // of the newest connection
+	moves  int    // how often that was another one
 }
 
 // run ends with ctx. It does nothing on nil, the failover of a client without Sentinels.
@@ -86,6 +88,23 @@ func (f *failover) add(c *mortal) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.conns[c] = struct{}{}
+	at := c.RemoteAddr().String()
+	if f.master != "" && f.master != at {
+		f.moves++
+	}
+	f.master = at
+}
+
+// moved reports whether the master has become another one since the call before, whose result seen keeps.
+func (f *failover) moved(seen *int) bool {
+	if f == nil {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before := *seen
+	*seen = f.moves
+	return f.moves != before
 }
 
 func (f *failover) remove(c *mortal) {

@@ -77,6 +77,7 @@ func newLine(rdb redis.UniversalClient, o *Options, uid string, mode string, str
 	open := func(ctx context.Context) *redis.PubSub { return client.Subscribe(ctx) }
 	l.subscriber = newSubscriber(open, &l.opts, l.counts, &l.traces)
 	l.publisher = newPublisher(l.rdb, &l.opts, l.counts, &l.traces, l.subscriber.listening)
+	l.subscriber.failover, l.publisher.failover = failover, failover
 	node := l.opts.Node
 	node.ID = uid
 	l.membership = newMembership(node, signature{mode, l.opts.Prefix, streams}, &l.opts, l.counts, l.signal)
@@ -268,7 +269,17 @@ func (l *line) Stats() adapter.Stats {
 	s.PublishQueue = queued
 	s.Subscriptions = l.subscriber.tally()
 	s.Members = l.membership.members.Len()
+	s.Pool = map[string]int{}
+	addPool(&s, l.rdb)
 	return s
+}
+
+// addPool adds the connections of a client.
+func addPool(s *adapter.Stats, rdb redis.UniversalClient) {
+	p := rdb.PoolStats()
+	s.Pool["idle"] += int(p.IdleConns)
+	s.Pool["used"] += int(p.TotalConns - min(p.IdleConns, p.TotalConns))
+	s.Pool["stale"] += int(p.StaleConns)
 }
 
 // AddTrace adds t to those who are told.

@@ -41,6 +41,8 @@ type publisher struct {
 	accepts func(o *outgoing) bool
 	reroute func(ctx context.Context, moved []outgoing, err error)
 
+	failover *failover // nil without Sentinels
+
 	mu      sync.Mutex
 	queue   []outgoing
 	bytes   int           // in queue
@@ -55,6 +57,7 @@ type publisher struct {
 	refused bool      // Redis answers, and did not take entries of the newest group, which wait
 	failure error     // why it is not up
 	since   time.Time // of the failure
+	moves   int       // of the master, when publishing began to work
 }
 
 func newPublisher(rdb redis.UniversalClient, o *Options, c *counters, t *traces, listening func(context.Context)) *publisher {
@@ -390,15 +393,18 @@ func (p *publisher) putBack(group []outgoing) {
 
 func (p *publisher) setUp() {
 	p.mu.Lock()
-	lost, up := p.lost, p.up
+	lost, up, cause := p.lost, p.up, "closed"
 	p.up, p.lost, p.failure = true, false, nil
+	if !up && p.failover.moved(&p.moves) {
+		cause = "failover"
+	}
 	p.mu.Unlock()
 	if !up {
 		p.regained()
 	}
 	if lost { // as with subscriptions, the first connection is none made anew
-		p.counts.reconnect(adapter.RolePublish, "closed")
-		p.traces.reconnected(adapter.RolePublish, "closed")
+		p.counts.reconnect(adapter.RolePublish, cause)
+		p.traces.reconnected(adapter.RolePublish, cause)
 		p.opts.Logger.Info("redisadapter: publishing again")
 	}
 }

@@ -98,6 +98,12 @@ func (s *sentinels) awaitMoved(t *testing.T) {
 	awaitHeard(t, s.nodes[0], s.nodes[1], "after")
 	for i, n := range s.nodes {
 		eventually(t, fmt.Sprintf("node %d is ready", i), func() bool { return n.Adapter.(adapter.Status).Ready() == nil })
+		reconnects := n.Adapter.(adapter.Counted).Stats().Reconnects
+		for _, role := range []adapter.Role{adapter.RolePublish, adapter.RoleSubscribe} {
+			if reconnects[adapter.ReconnectKey{Role: role, Cause: "failover"}] == 0 {
+				t.Errorf("node %d counts %v, want a failover of %s", i, reconnects, role)
+			}
+		}
 	}
 }
 

@@ -380,6 +380,7 @@ func (s *shards) addStats(t *adapter.Stats) {
 		if sh == s.nowhere {
 			continue
 		}
+		addPool(t, sh.rdb)
 		t.Up[adapter.RolePublish] = t.Up[adapter.RolePublish] && up
 		t.Up[adapter.RoleSubscribe] = t.Up[adapter.RoleSubscribe] && sh.subscriber.isWhole()
 		for method, n := range sh.subscriber.tally() {

@@ -168,6 +168,10 @@ func TestStreamsTrimmed(t *testing.T) {
 		t.Errorf("recorded %s to %s, want 150 to 199", text(records[1]), text(records[50]))
 	}
 	eventually(t, "the gap is counted", func() bool { return adapters[1].(adapter.Counted).Stats().Gaps["trimmed"] > 0 })
+	redisadapter.Measure(t.Context(), adapters[1])
+	if s := adapters[1].(adapter.Counted).Stats().Streams; s.Trimmed != 150 || s.Lag != 0 {
+		t.Errorf("%+v, want 150 entries trimmed and none behind", s)
+	}
 	begun := two.Begun()
 	if len(begun) < 2 || begun[1].Compare(records[1].Offset) < 0 {
 		t.Errorf("began at %v, want again after the gap", begun)

@@ -35,6 +35,7 @@ type streamReader struct {
 	known    bool                   // there is a position
 	links    map[string]*streamLink // by namespace
 	numbers  map[string]uint64      // the last one of each sender
+	progress progress
 	up       bool
 	failure  error // why it is not
 	lost     bool  // a connection that worked failed
@@ -98,6 +99,7 @@ func (r *streamReader) settle(ctx context.Context) error {
 			return err
 		}
 		r.begin(last, "")
+		r.measure(ctx)
 		r.setUp()
 		return nil
 	}
@@ -134,6 +136,9 @@ func (r *streamReader) check(ctx context.Context, position adapter.Offset) error
 		now, gap = last, gapReset
 	}
 	r.begin(now, gap)
+	if gap == gapTrimmed { // before more is read: how much was missed
+		r.measure(ctx)
+	}
 	return nil
 }
 
@@ -168,6 +173,7 @@ func (r *streamReader) mark(ctx context.Context) (adapter.Offset, error) {
 func (r *streamReader) begin(at adapter.Offset, gap string) {
 	r.mu.Lock()
 	r.position, r.known = at, true
+	r.progress.placed = r.progress.placed && gap == gapTrimmed // it is the same stream
 	links := slices.Collect(maps.Values(r.links))
 	heard := r.heard
 	r.mu.Unlock()
@@ -221,6 +227,7 @@ func (r *streamReader) take(x *redis.XMessage) {
 	r.mu.Lock()
 	if !e.offset.IsZero() {
 		r.position = e.offset
+		r.progress.read++
 	}
 	l := r.links[e.namespace]
 	again := e.number > 0 && r.againLocked(&e)

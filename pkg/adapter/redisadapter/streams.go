@@ -232,6 +232,7 @@ func (a *streams) follow(stream string, l *streamLink) {
 	}
 	if begin {
 		a.goroutines.Go(func() { r.run(a.life) })
+		a.goroutines.Go(func() { r.measureAlways(a.life) })
 	}
 	a.mu.Unlock()
 	r.follow(l)
@@ -283,7 +284,9 @@ func (a *streams) Stats() adapter.Stats {
 	if a.shards != nil {
 		a.shards.addStats(&s)
 	}
+	s.Streams = new(adapter.StreamStats)
 	for _, r := range a.reading() {
+		r.addStats(s.Streams)
 		s.Up[adapter.RoleSubscribe] = s.Up[adapter.RoleSubscribe] && r.status() == nil
 	}
 	return s

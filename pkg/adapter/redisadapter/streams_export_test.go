@@ -1,6 +1,7 @@
 package redisadapter
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -55,4 +56,11 @@ func DecodeEntry(id string, fields map[string]any) (*adapter.Message, string, er
 		return nil, "", err
 	}
 	return c.message, e.namespace, nil
+}
+
+// Measure lets the readers of a streams adapter ask how far behind they are.
+func Measure(ctx context.Context, a adapter.Adapter) {
+	for _, r := range a.(*streams).reading() {
+		r.measure(ctx)
+	}
 }

@@ -35,9 +35,11 @@ type subscriber struct {
 	probe  *probe // nil for none
 	// turns and refused are of a server in a cluster, which may refuse a channel because another server is in charge;
 	// turns is nil elsewhere. refused must not wait.
-	turns   *turns
-	refused func(t topic, refusals int, err error)
-	cork    cork
+	turns    *turns
+	refused  func(t topic, refusals int, err error)
+	cork     cork
+	failover *failover // nil without Sentinels
+	moves    int       // of the master, when the newest connection heard everything
 	// heardAgain is called each time when a connection hears everything. It must not wait.
 	heardAgain func()
 
@@ -238,6 +240,9 @@ func (s *subscriber) becomeWhole() {
 	s.state.Lock()
 	lost, cause := s.lost, s.cause
 	s.failure, s.lost = nil, time.Time{}
+	if s.failover.moved(&s.moves) {
+		cause = "failover"
+	}
 	close(s.whole)
 	s.state.Unlock()
 	s.heardAgain()
