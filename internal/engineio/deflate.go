@@ -18,10 +18,11 @@ const (
 	formatDeflate
 )
 
-func (fs *formats) init(d *Deflate) {
+// init takes who is told of each message that was compressed, by the part of its size that was left.
+func (fs *formats) init(d *Deflate, told func(ratio float64)) {
 	var deflater *frame.Deflater
 	if d != nil {
-		deflater = frame.NewDeflater(d.Threshold, d.Level)
+		deflater = frame.NewDeflater(d.Threshold, d.Level, told)
 	}
 	for i := range fs {
 		f := &frame.Format{Revision3: i&formatRevision3 != 0, Base64: i&formatBase64 != 0}

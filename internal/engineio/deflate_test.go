@@ -245,7 +245,7 @@ func TestDeflateBrokenOff(t *testing.T) {
 
 // BenchmarkDeflatedBroadcast shows that a frame is compressed once, not once per receiver.
 func BenchmarkDeflatedBroadcast(b *testing.B) {
-	format := &frame.Format{Deflater: frame.NewDeflater(10, flate.BestSpeed)}
+	format := &frame.Format{Deflater: frame.NewDeflater(10, flate.BestSpeed, nil)}
 	data := strings.Repeat(`{"from":"a","text":"hello"},`, 100)
 	b.ReportAllocs()
 	for b.Loop() {

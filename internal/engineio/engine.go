@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/chorus/internal/histogram"
 	"example.com/chorus/internal/netloop"
 )
 
@@ -57,6 +58,9 @@ func New(o Options) (*Engine, error) {
 		stripes:  make([]stripe, runtime.GOMAXPROCS(0)),
 		sessions: make(map[string]*Session),
 	}
+	for i := range e.stripes {
+		e.stripes[i].messagesIn = histogram.New(netloop.PacketSizes)
+	}
 	e.wheel.init(e)
 	e.upgrader.init(e)
 	e.totals.init()
@@ -66,12 +70,16 @@ func New(o Options) (*Engine, error) {
 // NetLoop returns how plain TCP connections are served, see netloop.Loop.Form.
 func (e *Engine) NetLoop() string { return e.loop.Form() }
 
+// Hanging names the loops that serve connections and do not, see netloop.Loop.Hanging.
+func (e *Engine) Hanging(limit time.Duration) []string { return e.loop.Hanging(limit) }
+
 // ServeHTTP answers handshakes, polls, posts and upgrades.
 func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !strings.HasPrefix(r.URL.Path, e.options.Path) {
 		http.NotFound(w, r)
 		return
 	}
+	came := time.Now()
 	q, s, no := e.verify(r)
 	if no != nil {
 		e.refuse(w, r, q, no)
@@ -79,9 +87,9 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case s == nil && q.upgrade:
-		e.openWebSocket(w, r, q)
+		e.openWebSocket(w, r, q, came)
 	case s == nil:
-		e.openPolling(w, r, q)
+		e.openPolling(w, r, q, came)
 	case q.upgrade:
 		s.serveUpgrade(w, r, q)
 	case r.Method == http.MethodGet:

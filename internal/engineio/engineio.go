@@ -101,11 +101,6 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// Trace has functions that the engine calls; nil ones are skipped. They must return quickly.
-type Trace struct {
-	Closed func(transport string, reason Reason, age time.Duration)
-}
-
 // Reason says why a session ended, in the protocol's words.
 type Reason string
 

@@ -77,7 +77,7 @@ func (e *Engine) openPacket(s *Session, q *query) *frame.Frame {
 	return frame.Text(append(b, '}'))
 }
 
-func (e *Engine) openPolling(w http.ResponseWriter, r *http.Request, q *query) {
+func (e *Engine) openPolling(w http.ResponseWriter, r *http.Request, q *query, came time.Time) {
 	id, no := e.newID(r)
 	if no != nil {
 		e.refuse(w, r, q, no)
@@ -92,9 +92,10 @@ func (e *Engine) openPolling(w http.ResponseWriter, r *http.Request, q *query) {
 		return
 	}
 	s.servePoll(w, r, q)
+	e.options.Trace.opened(polling, came)
 }
 
-func (e *Engine) openWebSocket(w http.ResponseWriter, r *http.Request, q *query) {
+func (e *Engine) openWebSocket(w http.ResponseWriter, r *http.Request, q *query, came time.Time) {
 	id, no := e.newID(r)
 	if no != nil {
 		e.refuse(w, r, q, no)
@@ -123,4 +124,5 @@ func (e *Engine) openWebSocket(w http.ResponseWriter, r *http.Request, q *query)
 	}
 	started = true
 	s.startWebSocket(ws)
+	e.options.Trace.opened(webSocket, came)
 }

@@ -15,6 +15,7 @@ var (
 // when the first of them is. It is guarded by Session.mu.
 type beat struct {
 	pingAt    time.Duration // the next ping
+	pinged    time.Duration // when the last ping was queued
 	pongBy    time.Duration // the answer to the last ping; in protocol 3 the client's next ping
 	resumeBy  time.Duration // the handler reads again; the pong's deadline does not run meanwhile
 	endBy     time.Duration // the transport of a closing session is gone
@@ -91,7 +92,7 @@ func (s *Session) tick() {
 		s.end(PingTimeout, nil, discard, nil)
 		return
 	case due(b.pingAt):
-		b.pingAt, b.pongBy, b.refreshed = 0, now+s.patience(), false
+		b.pingAt, b.pinged, b.pongBy, b.refreshed = 0, now, now+s.patience(), false
 		// It waits like any packet; there is at most one, so it needs no bound.
 		_ = s.outbox.Push(pingFrame, outboxControl)
 	}
@@ -114,7 +115,11 @@ func (s *Session) heard(beat bool) bool {
 			s.expectPongLocked()
 		}
 	case beat:
-		b.pingAt, b.pongBy = s.engine.now()+s.engine.options.PingInterval, 0
+		now := s.engine.now()
+		if b.pongBy != 0 { // else nobody asked for it
+			s.engine.options.Trace.pong(s.index.Load(), now-b.pinged)
+		}
+		b.pingAt, b.pongBy = now+s.engine.options.PingInterval, 0
 		s.armLocked()
 	case b.pongBy != 0 && !b.refreshed:
 		b.refreshed = true

@@ -179,15 +179,18 @@ func (s *Session) writePoll(w http.ResponseWriter, r *http.Request, q *query, p 
 // answered looks after a GET whose answer was written, or was not.
 func (s *Session) answered(p *poll, frames []*frame.Frame, n int, finished bool, err error) {
 	if err == nil {
-		messages := 0
+		t, messages := &s.engine.totals, 0
 		for _, f := range frames {
-			messages += f.Messages()
+			if m := f.Messages(); m > 0 {
+				messages += m
+				t.packets.Add(f.PollingSize())
+			}
 			f.Written()
 		}
-		t := &s.engine.totals
 		t.bytesOut.Add(uint64(n))
 		t.deliveries.Add(uint64(messages))
 		t.flushes.Add(1)
+		t.perFlush.Add(len(frames))
 	}
 	s.mu.Lock()
 	s.answering--
@@ -213,6 +216,7 @@ func (s *Session) writePayload(w http.ResponseWriter, r *http.Request, frames []
 		// The client decides how long writing takes: compressing is done by then.
 		small := s.engine.squeezer.squeeze(encoding, body)
 		defer s.engine.squeezer.free(small)
+		s.engine.options.Trace.compressed(polling)(float64(small.Len()) / float64(body.size))
 		w.Header().Set("Content-Encoding", encoding)
 		setHeaders(w, body.contentType, -1)
 		s.engine.writeStatus(w, r, http.StatusOK)
@@ -326,6 +330,7 @@ func (s *Session) handlePost(c *http.ResponseController, r *http.Request, p *pos
 	}
 	if tooLarge { // the session lives on
 		s.engine.totals.rejected("too_large")
+		s.engine.totals.tooLarge.Add(1)
 		return http.StatusRequestEntityTooLarge
 	}
 	s.stripe.bytesIn[polling].Add(uint64(len(body)))
@@ -334,6 +339,7 @@ func (s *Session) handlePost(c *http.ResponseController, r *http.Request, p *pos
 			s.endByMistake(ParseError, err)
 			break
 		}
+		s.stripe.messagesIn.Add(len(packet.Data))
 		verdict := s.packet(packet.Binary, packet.Data)
 		if verdict == netloop.Pause {
 			verdict = s.awaitResume()

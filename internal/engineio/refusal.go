@@ -35,10 +35,12 @@ const (
 var (
 	errTransport = &refusal{code: 0, text: "Transport unknown", result: "unknown_transport"}
 	errSID       = &refusal{code: 1, text: "Session ID unknown", reason: "unknown_sid"}
+	errElsewhere = &refusal{code: 1, text: "Session ID unknown", reason: "wrong_node"} // by its tag
 	errMethod    = &refusal{code: 2, text: "Bad handshake method", result: "bad_request", reason: "bad_method"}
 	errRequest   = &refusal{code: 3, text: "Bad request", result: "bad_request"}
 	errMismatch  = &refusal{code: 3, text: "Bad request", reason: "mismatch"}
 	errForbidden = &refusal{code: 4, text: "Forbidden", result: "forbidden"}
+	errOrigin    = &refusal{code: 4, text: "Forbidden", result: "cors"}
 	errRevision  = &refusal{code: 5, text: "Unsupported protocol version", result: "bad_request"}
 )
 

@@ -60,13 +60,13 @@ type Session struct {
 	mu        sync.Mutex
 	state     state
 	attached  bool         // handler may be told of the end
+	paused    bool         // reading waits for Resume
+	answering int32        // GETs whose answer is being written
 	ended     func()       // tells it, if the session ended before
 	conn      netloop.Conn // of the WebSocket
 	poll      *poll        // the GET that waits
 	post      *post        // the POST that is read or handled
-	answering int          // GETs whose answer is being written
 	candidate *candidate
-	paused    bool          // reading waits for Resume
 	resumed   chan struct{} // closed when a POST that pauses goes on
 	polled    chan struct{} // closed when a GET waits
 	beat      beat

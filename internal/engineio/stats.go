@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"example.com/chorus/internal/histogram"
+	"example.com/chorus/internal/netloop"
 	"example.com/chorus/internal/outbox"
 )
 
@@ -15,22 +17,26 @@ type Stats struct {
 	Opened                  [2]uint64         // sessions by their first transport
 	Upgrades                map[string]uint64 // by result: ok, timeout, probe_failed, closed
 	Closed                  [2]map[Reason]uint64
-	Handshakes              [2]map[string]uint64 // by result: ok, bad_request, unknown_transport, forbidden, limit, draining
-	Rejected                map[string]uint64    // requests refused: unknown_sid, bad_method, mismatch, too_large, overlap
+	Handshakes              [2]map[string]uint64 // by result: ok, bad_request, unknown_transport, forbidden, cors, limit, draining
+	Rejected                map[string]uint64    // requests refused: unknown_sid, wrong_node, bad_method, mismatch, too_large, overlap
 	BytesIn                 [2]uint64
 	BytesOut                [2]uint64
-	Deliveries              [2]uint64         // messages handed to the kernel or to a polling answer
-	Flushes                 [2]uint64         // writes or polling answers that carried them
-	Full                    uint64            // handshakes refused because of MaxSessions, with the result limit
-	Dropped                 map[string]uint64 // frames that were not sent: volatile, queue_full, closed
-	QueueBytes, QueueFrames int64             // waiting in all outboxes
+	Deliveries              [2]uint64                 // messages handed to the kernel or to a polling answer
+	Flushes                 [2]uint64                 // writes or polling answers that carried them
+	Dropped                 map[string]uint64         // frames that were not sent: volatile, queue_full, closed; messages that were not taken: too_large
+	QueueBytes, QueueFrames int64                     // waiting in all outboxes
+	MessagesIn              []*histogram.Histogram    // bytes of messages received; of netloop.PacketSizes
+	PacketsOut              []*histogram.Histogram    // bytes of packets that were sent with a message; of netloop.PacketSizes
+	PerFlush                [2][]*histogram.Histogram // packets per flush; of netloop.FlushSizes
+	Full                    uint64                    // handshakes refused because of MaxSessions, with the result limit
 }
 
 // stripe has what a part of the sessions share, so that not all of them do.
 type stripe struct {
-	drops   outbox.Drops
-	bytesIn [2]atomic.Uint64
-	_       [128]byte
+	drops      outbox.Drops
+	bytesIn    [2]atomic.Uint64
+	messagesIn *histogram.Histogram
+	_          [128]byte
 }
 
 // totals counts what happens at most once per request or session.
@@ -40,6 +46,9 @@ type totals struct {
 	deliveries   atomic.Uint64
 	flushes      atomic.Uint64
 	full         atomic.Uint64
+	tooLarge     atomic.Uint64        // messages and bodies that were not taken
+	packets      *histogram.Histogram // of polling, as perFlush
+	perFlush     *histogram.Histogram
 	mu           sync.Mutex // guards the rest
 	openedBy     [2]uint64
 	upgradesBy   map[string]uint64
@@ -49,6 +58,7 @@ type totals struct {
 }
 
 func (t *totals) init() {
+	t.packets, t.perFlush = histogram.New(netloop.PacketSizes), histogram.New(netloop.FlushSizes)
 	t.upgradesBy, t.rejectedBy = make(map[string]uint64), make(map[string]uint64)
 	for i := range t.closedBy {
 		t.closedBy[i], t.handshakesBy[i] = make(map[Reason]uint64), make(map[string]uint64)
@@ -109,13 +119,17 @@ func (e *Engine) Stats() Stats {
 	st.BytesOut = [2]uint64{t.bytesOut.Load(), loop.Bytes}
 	st.Deliveries = [2]uint64{t.deliveries.Load(), loop.Deliveries}
 	st.Flushes = [2]uint64{t.flushes.Load(), loop.Flushes}
+	st.PacketsOut = append(loop.Packets, t.packets)
+	st.PerFlush = [2][]*histogram.Histogram{{t.perFlush}, loop.PerFlush}
 
-	st.Dropped = make(map[string]uint64, 3)
+	st.Dropped = make(map[string]uint64, 4)
+	st.Dropped["too_large"] = t.tooLarge.Load()
 	for i := range e.stripes {
 		s := &e.stripes[i]
 		st.Dropped["volatile"] += s.drops.Volatile.Load()
 		st.Dropped["queue_full"] += s.drops.QueueFull.Load()
 		st.Dropped["closed"] += s.drops.Closed.Load()
+		st.MessagesIn = append(st.MessagesIn, s.messagesIn)
 		st.BytesIn[polling] += s.bytesIn[polling].Load()
 		st.BytesIn[webSocket] += s.bytesIn[webSocket].Load()
 	}

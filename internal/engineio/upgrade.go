@@ -17,6 +17,7 @@ var probeAnswer = frame.Packet("3probe")
 // A session that closes keeps it: a client that was about to commit has paused its polling for good.
 type candidate struct {
 	ws      *socket
+	began   time.Duration // on the engine's clock
 	timeout *time.Timer
 	noop    *time.Timer
 	wait    chan struct{} // closed when the commit may go on; guarded by Session.mu, as is noop
@@ -44,7 +45,7 @@ func (s *Session) serveUpgrade(w http.ResponseWriter, r *http.Request, q *query)
 	if ws == nil {
 		return
 	}
-	c := &candidate{ws: ws}
+	c := &candidate{ws: ws, began: s.engine.now()}
 	ws.session, ws.candidate = s, c
 	s.mu.Lock()
 	accepted := s.state == stateOpen && s.candidate == nil && s.index.Load() == polling
@@ -175,6 +176,7 @@ func (s *Session) commitAndUnlock(c *candidate) netloop.Verdict {
 	t.open[polling].Add(-1)
 	t.open[webSocket].Add(1)
 	t.upgrade("ok")
+	s.engine.options.Trace.upgraded(s.engine.now() - c.began)
 	return netloop.Continue
 }
 

@@ -3,6 +3,7 @@ package engineio
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/gorilla/websocket"
 )
@@ -78,7 +79,11 @@ func (e *Engine) verify(r *http.Request) (*query, *Session, *refusal) {
 func (e *Engine) verifySession(q *query) (*Session, *refusal) {
 	s := e.session(q.sid)
 	if s == nil {
-		return nil, errSID.because("sid", q.sid)
+		no := errSID
+		if tag, _, tagged := strings.Cut(q.sid, "_"); tagged && tag != e.options.RouteTag && e.options.RouteTag != "" {
+			no = errElsewhere
+		}
+		return nil, no.because("sid", q.sid)
 	}
 	if !q.upgrade && q.transport != s.Transport() || q.upgrade && (q.transport != "websocket" || !e.options.AllowUpgrades) {
 		return nil, s.mismatch(q)
@@ -147,7 +152,7 @@ func (e *Engine) verifyOrigin(r *http.Request) *refusal {
 	if e.options.CheckOrigin(r) {
 		return nil
 	}
-	return errForbidden.because("message", errForbidden.text, "origin", r.Header.Get("Origin"))
+	return errOrigin.because("message", errOrigin.text, "origin", r.Header.Get("Origin"))
 }
 
 // validHeaderValue holds header values to the characters that HTTP allows.

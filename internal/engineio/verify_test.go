@@ -122,7 +122,7 @@ func TestRefusals(t *testing.T) {
 	}
 	st := e.Stats()
 	if st.Handshakes[polling]["limit"] != 1 || st.Handshakes[webSocket]["limit"] != 1 || st.Handshakes[polling]["draining"] != 1 ||
-		st.Handshakes[webSocket]["forbidden"] != 1 || st.Rejected["unknown_sid"] != 2 || st.Rejected["bad_method"] != 3 || st.Rejected["mismatch"] != 6 {
+		st.Handshakes[webSocket]["cors"] != 1 || st.Rejected["unknown_sid"] != 2 || st.Rejected["bad_method"] != 3 || st.Rejected["mismatch"] != 6 {
 		t.Errorf("Stats = %+v", st)
 	}
 }

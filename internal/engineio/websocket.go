@@ -31,7 +31,7 @@ type upgrader struct {
 }
 
 func (u *upgrader) init(e *Engine) {
-	u.formats.init(e.options.PerMessageDeflate)
+	u.formats.init(e.options.PerMessageDeflate, e.options.Trace.compressed(webSocket))
 	u.plain.Limit, u.deflated.Limit, u.deflated.Deflate = e.options.MaxPayload, e.options.MaxPayload, true
 	u.gorilla = websocket.Upgrader{
 		HandshakeTimeout: e.options.WriteTimeout,
@@ -119,6 +119,7 @@ func (ws *socket) Message(binary bool, data []byte) bool {
 		ws.verdict = s.candidateMessage(c, binary, data)
 	} else {
 		s.stripe.bytesIn[webSocket].Add(uint64(len(data)))
+		s.stripe.messagesIn.Add(len(data))
 		ws.verdict = s.packet(binary, data)
 	}
 	return ws.verdict == netloop.Continue
@@ -138,6 +139,9 @@ func (ws *socket) Pong(b []byte) {
 // failed ends what the WebSocket was for, as the error deserves.
 func (ws *socket) failed(err *wsread.Error) {
 	s, last := ws.session, frame.Raw(err.LastWords)
+	if err.TooBig {
+		s.engine.totals.tooLarge.Add(1)
+	}
 	switch {
 	case ws.candidate != nil:
 		s.failCandidate(ws.candidate, "closed", last)

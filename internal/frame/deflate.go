@@ -16,6 +16,7 @@ const compressed = 0x40
 type Deflater struct {
 	threshold int
 	level     int
+	told      func(ratio float64)
 	pool      sync.Pool // of *deflation
 }
 
@@ -28,12 +29,13 @@ type deflation struct {
 const keepDeflated = 64 << 10
 
 // NewDeflater returns a Deflater that leaves messages of fewer bytes than threshold as they are. The levels are
-// those of compress/flate; it panics for others.
-func NewDeflater(threshold, level int) *Deflater {
+// those of compress/flate; it panics for others. told, unless it is nil, is called for each message that is compressed, with
+// the part of its size that is left; it must not block.
+func NewDeflater(threshold, level int, told func(ratio float64)) *Deflater {
 	if level < flate.HuffmanOnly || level > flate.BestCompression {
 		panic(fmt.Sprintf("frame: NewDeflater: level %d, want %d to %d", level, flate.HuffmanOnly, flate.BestCompression))
 	}
-	return &Deflater{threshold: threshold, level: level}
+	return &Deflater{threshold: threshold, level: level, told: told}
 }
 
 // deflate lays out the frame's messages, compressed where that makes them smaller.
@@ -62,6 +64,9 @@ func (d *Deflater) append(dst []byte, op byte, data []byte) []byte {
 	_ = z.writer.Flush()
 	// A flush ends with an empty stored block, which the receiver adds: RFC 7692 section 7.2.1.
 	small := bytes.TrimSuffix(z.out.Bytes(), []byte{0x00, 0x00, 0xff, 0xff})
+	if d.told != nil {
+		d.told(float64(len(small)) / float64(len(data)))
+	}
 	if len(small) < len(data) {
 		op, data = op|compressed, small
 	}

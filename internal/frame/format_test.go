@@ -100,7 +100,7 @@ func TestProtocol3(t *testing.T) {
 
 // Frames that share bytes share the views too, and everybody sees the same ones.
 func TestViewsAreBuiltOnce(t *testing.T) {
-	deflated := &frame.Format{Deflater: frame.NewDeflater(10, flate.BestSpeed)}
+	deflated := &frame.Format{Deflater: frame.NewDeflater(10, flate.BestSpeed, nil)}
 	f := frame.Parts(text(strings.Repeat("abc", 100)), octets(1, 2, 3))
 	frames := []*frame.Frame{f, f.WithWritten(func() {}), f.WithWritten(func() {}).WithWritten(nil), f.Uncompressed()}
 	for name, view := range map[string]func(*frame.Frame) []byte{
@@ -170,7 +170,7 @@ func TestDeflate(t *testing.T) {
 	long := strings.Repeat("chorus ", 20_000)
 	end := frame.Raw([]byte("\x81\x03end")).WebSocket()
 	for _, level := range []int{flate.HuffmanOnly, flate.NoCompression, flate.BestSpeed, flate.BestCompression} {
-		d := frame.NewDeflater(100, level)
+		d := frame.NewDeflater(100, level, nil)
 		for range 2 { // the second time with a used writer
 			f := frame.Parts(text(long), octets(1, 2, 3), frame.Part{Binary: true, Data: noise}, text("short"),
 				frame.Part{Binary: true, Data: bytes.Repeat([]byte{7}, 300)})
@@ -190,7 +190,7 @@ func TestDeflate(t *testing.T) {
 			}
 		}
 	}
-	d := &frame.Format{Revision3: true, Deflater: frame.NewDeflater(100, flate.BestSpeed)}
+	d := &frame.Format{Revision3: true, Deflater: frame.NewDeflater(100, flate.BestSpeed, nil)}
 	zeros := frame.Parts(frame.Part{Binary: true, Data: make([]byte, 1000)})
 	if got := inflate(t, append(bytes.Clone(zeros.Encode(d)), end...)); len(got) != 1 || got[0] != "2\x04"+strings.Repeat("\x00", 1000) {
 		t.Errorf("protocol 3: %q", got)
@@ -208,7 +208,7 @@ func TestDeflateLeavesAlone(t *testing.T) {
 		"base64":              {frame.Parts(long), frame.Format{Base64: true}},
 		"raw":                 {frame.Raw(make([]byte, 2000)), frame.Format{}},
 	} {
-		tc.format.Deflater = frame.NewDeflater(1001, flate.BestSpeed)
+		tc.format.Deflater = frame.NewDeflater(1001, flate.BestSpeed, nil)
 		if got := tc.f.Encode(&tc.format); !bytes.Equal(got, tc.f.WebSocket()) {
 			t.Errorf("%s: %d bytes of %d", name, len(got), tc.f.Size())
 		}
@@ -218,7 +218,7 @@ func TestDeflateLeavesAlone(t *testing.T) {
 			t.Error("level 10 was accepted")
 		}
 	}()
-	frame.NewDeflater(0, 10)
+	frame.NewDeflater(0, 10, nil)
 }
 
 func TestPlainFramesAllocateNothingMore(t *testing.T) {
@@ -229,7 +229,7 @@ func TestPlainFramesAllocateNothingMore(t *testing.T) {
 		t.Errorf("Text: %v allocations, want the buffer and the frame", n)
 	}
 	f := frame.Packet("4" + packet)
-	format := &frame.Format{Deflater: frame.NewDeflater(10, flate.BestSpeed)}
+	format := &frame.Format{Deflater: frame.NewDeflater(10, flate.BestSpeed, nil)}
 	f.Encode(format)
 	f.Polling3()
 	if n := testing.AllocsPerRun(100, func() {
@@ -243,7 +243,7 @@ func TestPlainFramesAllocateNothingMore(t *testing.T) {
 func FuzzParts(f *testing.F) {
 	f.Add("hello", []byte{1, 2, 3}, true)
 	f.Add(strings.Repeat("é€😀", 100), make([]byte, 300), false)
-	d := frame.NewDeflater(20, flate.BestSpeed)
+	d := frame.NewDeflater(20, flate.BestSpeed, nil)
 	f.Fuzz(func(t *testing.T, s string, b []byte, binaryFirst bool) {
 		parts := []frame.Part{text(s), {Binary: true, Data: b}}
 		if binaryFirst {

@@ -41,6 +41,7 @@ type Error struct {
 	Err       error
 	LastWords []byte // close frame that the peer is to get
 	Farewell  bool   // the peer said goodbye, which is no mistake
+	TooBig    bool   // a message is
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
@@ -140,7 +141,7 @@ func (p *parser) failure(err error) *Error {
 }
 
 func tooBig(err error) *Error {
-	return &Error{Err: err, LastWords: CloseFrame(websocket.CloseMessageTooBig)}
+	return &Error{Err: err, LastWords: CloseFrame(websocket.CloseMessageTooBig), TooBig: true}
 }
 
 // CloseFrame is a WebSocket close frame with a code of RFC 6455 section 7.4, or without one if that is 0.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"example.com/chorus/pkg/socketio/parser"
 )
@@ -15,8 +16,14 @@ const maxAcks = 1024
 // acks are the acknowledgements that a client owes us.
 type acks struct {
 	mu      sync.Mutex
-	waiting map[uint64]func(ackResult) // called once, under mu: they must only pass the result on
+	waiting map[uint64]owed
 	closed  bool
+}
+
+// owed is an acknowledgement that did not come yet.
+type owed struct {
+	since  time.Time
+	answer func(ackResult) // called once, under acks.mu: it must only pass the result on
 }
 
 type ackResult struct {
@@ -34,9 +41,9 @@ func (a *acks) expect(id uint64, answer func(ackResult)) error {
 		return ErrTooManyAcks
 	}
 	if a.waiting == nil {
-		a.waiting = make(map[uint64]func(ackResult))
+		a.waiting = make(map[uint64]owed)
 	}
-	a.waiting[id] = answer
+	a.waiting[id] = owed{time.Now(), answer}
 	return nil
 }
 
@@ -49,25 +56,30 @@ func (a *acks) forget(id uint64) bool {
 	return waiting
 }
 
-// resolve gives an acknowledgement to who waits for it. One that nobody waits for is ignored, as in Node.
-func (a *acks) resolve(id uint64, args Args) {
+// resolve gives an acknowledgement to who waits for it, and tells since when. One that nobody waits for is ignored, as
+// in Node.
+func (a *acks) resolve(id uint64, args Args) (since time.Time, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if answer, ok := a.waiting[id]; ok {
+	o, ok := a.waiting[id]
+	if ok {
 		delete(a.waiting, id)
-		answer(ackResult{args: args})
+		o.answer(ackResult{args: args})
 	}
+	return o.since, ok
 }
 
-// close fails all that are outstanding.
-func (a *acks) close() {
+// close fails all that are outstanding and returns how many those are.
+func (a *acks) close() (failed int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.closed = true
-	for id, answer := range a.waiting {
+	failed = len(a.waiting)
+	for id, o := range a.waiting {
 		delete(a.waiting, id)
-		answer(ackResult{err: ErrDisconnected})
+		o.answer(ackResult{err: ErrDisconnected})
 	}
+	return failed
 }
 
 // reply is an acknowledgement that we owe a client.

@@ -90,10 +90,15 @@ func (c *collector) finishLocked() {
 	}
 }
 
-// forget gives up what the clients of this node did not answer.
+// forget gives up what the clients of this node did not answer, which is in time if somebody did and one is enough.
 func (c *collector) forget() {
+	c.mu.Lock()
+	enough := c.enough != nil && len(c.answers) > 0
+	c.mu.Unlock()
 	for _, s := range c.asked { // nobody is added any more
-		s.acks.forget(c.id)
+		if s.acks.forget(c.id) && !enough {
+			s.nsp.count.asked[ackTimeout].Add(1)
+		}
 	}
 }
 

@@ -113,7 +113,9 @@ func (c *remoteAcks) end() {
 	c.asked = nil
 	c.mu.Unlock()
 	for _, s := range asked {
-		s.acks.forget(c.id)
+		if s.acks.forget(c.id) {
+			s.nsp.count.asked[ackTimeout].Add(1)
+		}
 	}
 }
 

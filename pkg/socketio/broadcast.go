@@ -261,7 +261,7 @@ func (n *Namespace) tellOutgoing(ctx context.Context, listening []*Socket, event
 
 // sampled chooses the receiver whose delivery is timed, a different one in each broadcast; -1 is none.
 func (n *Namespace) sampled(d delivery) int {
-	if d.sent.IsZero() || !n.server.tracesDelivery() {
+	if !n.server.tracesWrites() {
 		return -1
 	}
 	members := 1
@@ -274,6 +274,14 @@ func (n *Namespace) sampled(d delivery) int {
 	return int(n.sample.Add(1) % uint64(max(members, 1)))
 }
 
+// timed returns the frame of a broadcast that tells when it was written.
 func (n *Namespace) timed(d delivery) *frame.Frame {
-	return d.frame.WithWritten(func() { n.server.traceDelivered(d.origin, time.Since(d.sent)) })
+	queued := time.Now()
+	return d.frame.WithWritten(func() {
+		now := time.Now()
+		n.server.traceQueued(now.Sub(queued))
+		if !d.sent.IsZero() { // the other node said when
+			n.server.traceDelivered(d.origin, now.Sub(d.sent))
+		}
+	})
 }

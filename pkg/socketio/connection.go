@@ -142,7 +142,10 @@ func (c *connection) dispatch(p parser.Packet) (ok bool, err error) {
 	case parser.Ack, parser.BinaryAck:
 		s, err := c.socket(p.Namespace)
 		if err == nil && p.HasID {
-			s.acks.resolve(p.ID, Args{elements: bytes.Clone(parser.Elements(p.Data)), attachments: c.own(p.Binary)})
+			if since, ok := s.acks.resolve(p.ID, Args{elements: bytes.Clone(parser.Elements(p.Data)), attachments: c.own(p.Binary)}); ok {
+				s.nsp.count.asked[ackOK].Add(1)
+				c.server.traceAcked(s.nsp.count.name, time.Since(since))
+			}
 		}
 		return true, err
 	case parser.Connect:

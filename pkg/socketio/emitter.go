@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"example.com/chorus/internal/engineio"
 	"example.com/chorus/internal/frame"
@@ -100,7 +101,14 @@ func (e SocketEmitter) send(ctx context.Context, p *payload) error {
 	return e.queue(ctx, f)
 }
 
+// sampledEmits is how many events to single sockets there are for each whose wait in the outbox is traced.
+const sampledEmits = 16
+
 func (e SocketEmitter) queue(ctx context.Context, f *frame.Frame) error {
+	if n := e.socket.nsp; n.count.emits.Load()%sampledEmits == 0 && n.server.tracesWrites() {
+		queued := time.Now()
+		f = f.WithWritten(func() { n.server.traceQueued(time.Since(queued)) })
+	}
 	if e.volatile {
 		return sendError(e.socket.conn.session.Send(f, true))
 	}
@@ -162,6 +170,9 @@ func (e SocketEmitter) emitWithAck(ctx context.Context, event string, args []any
 	case r := <-answer:
 		return r.args, r.err
 	case <-ctx.Done():
+		if s.acks.forget(id) {
+			s.nsp.count.asked[ackTimeout].Add(1)
+		}
 		return Args{}, context.Cause(ctx)
 	}
 }

@@ -113,7 +113,7 @@ func (r *recovery) moveLocked() {
 // takeKept takes a session from the keeper, if what its client missed is kept there or here.
 func (r *recovery) takeKept(ctx context.Context, s *Socket, pid string, from adapter.Offset, valid bool) (*session, adapter.Offset) {
 	if !valid || pid == "" { // nothing of ours: the session, if there is one, waits for a client that knows more
-		r.count("no_offset")
+		r.nsp.count.recovery("no_offset", 1)
 		return nil, adapter.Offset{}
 	}
 	ctx, cancel := context.WithTimeout(ctx, keepLimit)
@@ -121,23 +121,23 @@ func (r *recovery) takeKept(ctx context.Context, s *Socket, pid string, from ada
 	kept, known, err := r.keeper.Take(ctx, r.nsp.name, pid, from)
 	switch {
 	case err != nil:
-		r.count("unavailable")
+		r.nsp.count.recovery("unavailable", 1)
 		r.nsp.server.options.Logger.Warn("session cannot be looked for", "namespace", r.nsp.name, "error", err)
 		return nil, adapter.Offset{}
 	case kept == nil:
-		r.count("unknown")
+		r.nsp.count.recovery("unknown", 1)
 		return nil, adapter.Offset{}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !known && (from.Compare(r.history.since) < 0 || from.Compare(r.history.last) > 0) {
-		r.counts["no_offset"]++
+		r.nsp.count.recovery("no_offset", 1)
 		return nil, adapter.Offset{}
 	}
 	old := &session{pid: kept.PID, sid: kept.SID, rooms: slices.DeleteFunc(kept.Rooms, func(room string) bool { return room == kept.SID })}
 	if len(kept.Data) > 0 {
 		if err := (Raw{json: kept.Data, attachments: kept.Attachments}).Decode(&old.data); err != nil {
-			r.counts["unknown"]++
+			r.nsp.count.recovery("unknown", 1)
 			return nil, adapter.Offset{}
 		}
 	}
@@ -145,16 +145,10 @@ func (r *recovery) takeKept(ctx context.Context, s *Socket, pid string, from ada
 	return old, from
 }
 
-func (r *recovery) count(result string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.counts[result]++
-}
-
 // catchUpKept sends what is older than what this node remembers. It returns the offset after which this node knows
-// everything that is missed, when this node has heard as much as the client.
-func (r *recovery) catchUpKept(ctx context.Context, s *Socket, old *session, from adapter.Offset) (adapter.Offset, error) {
-	read := from // up to where everything was looked at; from is that of an event of this namespace
+// everything that is missed, when this node has heard as much as the client, and how many events were sent.
+func (r *recovery) catchUpKept(ctx context.Context, s *Socket, old *session, from adapter.Offset) (read adapter.Offset, replayed int, err error) {
+	read = from // up to where everything was looked at; from is that of an event of this namespace
 	for {
 		r.mu.Lock()
 		since, last := r.history.since, r.history.last
@@ -162,17 +156,17 @@ func (r *recovery) catchUpKept(ctx context.Context, s *Socket, old *session, fro
 		if read.Compare(since) >= 0 {
 			// An event of this namespace will be recorded here too, but one of another namespace may be the newest.
 			if last.Compare(from) < 0 {
-				return read, r.awaitRecord(ctx, from)
+				return read, replayed, r.awaitRecord(ctx, from)
 			}
-			return read, nil
+			return read, replayed, nil
 		}
 		page, err := r.missedPage(ctx, read)
 		if err != nil {
-			return read, err
+			return read, replayed, err
 		}
 		if page.Read == read { // what this node heard of is there no more
-			r.count("too_many")
-			return read, errMissedMore
+			r.nsp.count.recovery("too_many", 1)
+			return read, replayed, errMissedMore
 		}
 		read = page.Read
 		for _, rec := range page.Records {
@@ -185,8 +179,9 @@ func (r *recovery) catchUpKept(ctx context.Context, s *Socket, old *session, fro
 				continue
 			}
 			if err := s.conn.session.SendWait(ctx, f); err != nil {
-				return read, err
+				return read, replayed, err
 			}
+			replayed++
 		}
 	}
 }
@@ -221,7 +216,7 @@ func (r *recovery) awaitRecord(ctx context.Context, at adapter.Offset) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-limit.C:
-			r.count("late")
+			r.nsp.count.recovery("late", 1)
 			return errLate
 		}
 	}
@@ -251,7 +246,7 @@ func (r *recovery) save(s *session) {
 		}, r.opts.Window)
 	}
 	if err != nil {
-		r.count("unsaved")
+		r.nsp.count.recovery("unsaved", 1)
 		if !errors.Is(err, adapter.ErrClosed) {
 			r.nsp.server.options.Logger.Warn("session cannot be kept", "namespace", r.nsp.name, "error", err)
 		}

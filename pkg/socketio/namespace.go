@@ -36,7 +36,7 @@ type Namespace struct {
 
 	sample   atomic.Uint64
 	outgoing atomic.Int64 // sockets with handlers of OnAnyOutgoing
-	count    namespaceCounters
+	count    *namespaceCounters
 
 	use struct {
 		mu      sync.Mutex
@@ -46,8 +46,8 @@ type Namespace struct {
 	parent *ParentNamespace // nil: not a child
 }
 
-func newNamespace(server *Server, name string, parent *ParentNamespace) (*Namespace, error) {
-	n := &Namespace{name: name, server: server, parent: parent, rooms: rooms.New[Socket]()}
+func newNamespace(server *Server, name string, parent *ParentNamespace, count *namespaceCounters) (*Namespace, error) {
+	n := &Namespace{name: name, server: server, parent: parent, count: count, rooms: rooms.New[Socket]()}
 	if parent != nil {
 		n.table.Store(parent.routes())
 	}
@@ -229,6 +229,7 @@ func (n *Namespace) handle(ctx context.Context, s *Socket, it *item) {
 		return
 	}
 	rawName, elements := parser.Split(it.packet.Data)
+	n.server.traceReceived(n.count.name, rawName)
 	r, own := n.routes(), s.listening()
 	args := Args{elements: elements, attachments: it.packet.Binary}
 	if it.packet.HasID {

@@ -101,13 +101,12 @@ type recovery struct {
 	sessions keptSessions
 	live     map[string]*Socket       // that have a session, or are about to
 	awaited  map[string]chan struct{} // closed when the session of a live socket is kept
-	counts   map[string]uint64        // attempts by result
 }
 
 func newRecovery(n *Namespace, o Recovery) *recovery {
 	r := &recovery{
 		nsp: n, opts: o, sessions: keptSessions{max: o.MaxSessions, byPID: make(map[string]*session)}, live: make(map[string]*Socket),
-		awaited: make(map[string]chan struct{}), counts: make(map[string]uint64),
+		awaited: make(map[string]chan struct{}),
 		history: history{window: o.Window, maxMessages: o.MaxMessages, maxBytes: o.MaxBytes},
 	}
 	r.keeper, _ = n.server.options.Adapter.(adapter.Keeper)
@@ -230,11 +229,11 @@ func (r *recovery) take(ctx context.Context, s *Socket, pid, offset string) (*se
 	old := r.sessions.byPID[pid]
 	switch { // the client starts anew; its session expires in time
 	case old == nil:
-		r.counts["unknown"]++
+		r.nsp.count.recovery("unknown", 1)
 	case !valid || from.Major != r.history.last.Major || from.Compare(r.history.last) > 0:
-		r.counts["no_offset"]++
+		r.nsp.count.recovery("no_offset", 1)
 	case from.Compare(r.history.since) < 0:
-		r.counts["too_many"]++
+		r.nsp.count.recovery("too_many", 1)
 	default:
 		r.sessions.take(old)
 		r.live[pid] = s
@@ -320,16 +319,17 @@ func (r *recovery) enter(ctx context.Context, s *Socket, old *session, from adap
 
 // catchUp sends what is missed and enters the socket.
 func (r *recovery) catchUp(ctx context.Context, s *Socket, old *session, from adapter.Offset) error {
+	replayed := 0
 	if r.keeper != nil {
 		var err error
-		if from, err = r.catchUpKept(ctx, s, old, from); err != nil {
+		if from, replayed, err = r.catchUpKept(ctx, s, old, from); err != nil {
 			return err
 		}
 	}
 	for {
 		r.mu.Lock()
 		if from.Compare(r.history.since) < 0 { // dropped while the client was slow to take the rest
-			r.counts["too_many"]++
+			r.nsp.count.recovery("too_many", 1)
 			r.mu.Unlock()
 			return errMissedMore
 		}
@@ -344,9 +344,14 @@ func (r *recovery) catchUp(ctx context.Context, s *Socket, old *session, from ad
 				return err
 			}
 		}
+		replayed += len(missed)
 	}
 	defer r.mu.Unlock()
-	return r.enterLocked(s, old)
+	err := r.enterLocked(s, old)
+	if err == nil {
+		r.nsp.server.traceRecovered(replayed)
+	}
+	return err
 }
 
 func (r *recovery) enterLocked(s *Socket, old *session) error {
@@ -360,7 +365,7 @@ func (r *recovery) enterLocked(s *Socket, old *session) error {
 	}
 	r.live[s.pid] = s
 	if old != nil {
-		r.counts["ok"]++
+		r.nsp.count.recovery("ok", 1)
 		r.sessions.done(old)
 	}
 	return nil
@@ -418,7 +423,7 @@ func recoverable(reason Reason) bool {
 func (r *recovery) sweepLocked() []*session {
 	expired := r.sessions.sweep(r.sweep)
 	if len(expired) > 0 {
-		r.counts["expired"] += uint64(len(expired))
+		r.nsp.count.recovery("expired", len(expired))
 	}
 	return expired
 }
@@ -446,9 +451,9 @@ func (r *recovery) empty() bool {
 	return len(r.sessions.byPID) == 0
 }
 
-// stats returns the attempts by result and the sessions that are kept here.
-func (r *recovery) stats() (counts map[string]uint64, sessions int64) {
+// kept returns how many sessions wait here for their clients.
+func (r *recovery) kept() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return maps.Clone(r.counts), int64(len(r.sessions.byPID))
+	return int64(len(r.sessions.byPID))
 }

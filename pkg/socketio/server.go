@@ -37,6 +37,7 @@ type Server struct {
 	workers  workers
 
 	complaints complaints
+	names      names
 
 	alone   bool         // no other nodes: the adapter said so
 	handler http.Handler // behind CORS and Options.Middleware
@@ -48,6 +49,7 @@ type Server struct {
 	closed     bool
 	namespaces map[string]*Namespace
 	made       uint64 // namespaces so far
+	counted    []*namespaceCounters
 	parents    []*ParentNamespace
 	created    []func(*Namespace)
 }
@@ -95,9 +97,7 @@ func NewServer(o *Options) (*Server, error) {
 		MaxSessions:    options.MaxConnections,
 		Admit:          s.admitRequest,
 		Connect:        func(session *engineio.Session) engineio.Handler { return newConnection(s, session) },
-		Trace: engineio.Trace{Closed: func(transport string, reason engineio.Reason, age time.Duration) {
-			s.traceSession(transport, Reason(reason), age)
-		}},
+		Trace:          s.engineTrace(),
 	}
 	if engine.CheckOrigin == nil {
 		engine.CheckOrigin = s.originAllowed
@@ -193,7 +193,7 @@ func (s *Server) newNamespace(name string, parent *ParentNamespace) (n *Namespac
 	if n := s.namespaces[name]; n != nil {
 		return n, false, nil
 	}
-	n, err = newNamespace(s, name, parent)
+	n, err = newNamespace(s, name, parent, s.countersLocked(name))
 	s.made++
 	n.number = s.made
 	s.namespaces[name] = n
@@ -273,6 +273,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Hanging names what serves connections and has not done so for longer than limit although it was asked to; such a
+// server is of no use any more. Call it again and again, every few seconds: a first call only asks.
+func (s *Server) Hanging(limit time.Duration) []string { return s.engine.Hanging(limit) }
 
 // Ready returns nil when the server takes part in its cluster; the error says what is missing. A server without
 // other nodes is always ready until it drains.

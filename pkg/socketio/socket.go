@@ -298,7 +298,7 @@ func (s *Socket) leaveByServer(detail error) {
 // end queues the end of the socket and wakes those who wait for its client. Only the first call counts.
 func (s *Socket) end(reason Reason, detail error) {
 	s.state.Store(stateDisconnected)
-	s.acks.close()
+	s.nsp.count.asked[ackDisconnected].Add(uint64(s.acks.close()))
 	s.life.mu.Lock()
 	first := !s.life.ended
 	s.life.ended = true

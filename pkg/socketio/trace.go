@@ -3,6 +3,7 @@ package socketio
 import (
 	"time"
 
+	"example.com/chorus/internal/engineio"
 	"example.com/chorus/pkg/adapter"
 )
 
@@ -41,8 +42,28 @@ type Trace struct {
 	// Delivered is called for one receiver of a broadcast: the time from Emit, on whatever node, until its bytes were
 	// handed to the kernel here. It can be negative when the clocks of two nodes differ.
 	Delivered func(origin string, latency time.Duration)
-	// HandlerDone is called when the handler of an event returned.
+	// HandshakeDone is called when the handshake of a new connection was answered, so long after it came.
+	HandshakeDone func(transport string, d time.Duration)
+	// Upgraded is called when a connection has changed its transport, so long after the new one was accepted.
+	Upgraded func(to string, d time.Duration)
+	// Pong is called when a client has answered a ping: the time from where the ping was queued.
+	Pong func(transport string, rtt time.Duration)
+	// Compressed is called when a message to clients, or a polling answer, was compressed, with the part of its size that is
+	// left. A broadcast is compressed once for all that get it.
+	Compressed func(transport string, ratio float64)
+	// Queued is called for a sample of what is sent, one receiver of each broadcast and every 16th event to a single socket:
+	// the time in the outbox, until its bytes were handed to the kernel.
+	Queued func(wait time.Duration)
+	// EventReceived is called for each event of a client, before its handlers. Namespace is as in Stats.Namespaces. The name
+	// of the event is whatever the client says.
+	EventReceived func(namespace, event string)
+	// HandlerDone is called when the handler of an event returned. A handler that panicked has a *PanicError.
 	HandlerDone func(event string, d time.Duration, err error)
+	// Acked is called when a client has acknowledged an event, so long after it was asked to. Namespace is as in
+	// Stats.Namespaces.
+	Acked func(namespace string, d time.Duration)
+	// Recovered is called when a client has its session again: how many events it had missed.
+	Recovered func(events int)
 	// RequestDone is called when a request to the other nodes has ended; RequestKey lists types and results.
 	RequestDone func(requestType, result string, d time.Duration)
 	// Adapter is passed on to the adapter.
@@ -94,9 +115,10 @@ func (s *Server) traceBroadcast(origin string, recipients int, d time.Duration) 
 	}
 }
 
-func (s *Server) tracesDelivery() bool {
+// tracesWrites reports whether somebody wants to know when samples were written.
+func (s *Server) tracesWrites() bool {
 	for _, t := range s.traceList() {
-		if t.Delivered != nil {
+		if t.Delivered != nil || t.Queued != nil {
 			return true
 		}
 	}
@@ -123,14 +145,77 @@ func (s *Server) traceSession(transport string, reason Reason, age time.Duration
 func (s *Server) traceHandler(rawName []byte, d time.Duration, err error) {
 	for _, t := range s.traceList() {
 		if t.HandlerDone != nil {
-			s.told("HandlerDone", func() { t.HandlerDone(trimQuotes(rawName), d, err) })
+			s.told("HandlerDone", func() { t.HandlerDone(s.names.remember(rawName), d, err) })
 		}
 	}
 }
 
-func trimQuotes(b []byte) string {
-	if len(b) >= 2 && b[0] == '"' {
-		b = b[1 : len(b)-1]
+// traceReceived gets the JSON text of the event's name.
+func (s *Server) traceReceived(namespace string, rawName []byte) {
+	for _, t := range s.traceList() {
+		if t.EventReceived != nil {
+			s.told("EventReceived", func() { t.EventReceived(namespace, s.names.of(rawName)) })
+		}
 	}
-	return string(b)
+}
+
+func (s *Server) traceQueued(wait time.Duration) {
+	for _, t := range s.traceList() {
+		if t.Queued != nil {
+			s.told("Queued", func() { t.Queued(wait) })
+		}
+	}
+}
+
+func (s *Server) traceAcked(namespace string, d time.Duration) {
+	for _, t := range s.traceList() {
+		if t.Acked != nil {
+			s.told("Acked", func() { t.Acked(namespace, d) })
+		}
+	}
+}
+
+func (s *Server) traceRecovered(events int) {
+	for _, t := range s.traceList() {
+		if t.Recovered != nil {
+			s.told("Recovered", func() { t.Recovered(events) })
+		}
+	}
+}
+
+// engineTrace passes on what the engine tells.
+func (s *Server) engineTrace() engineio.Trace {
+	return engineio.Trace{
+		Closed: func(transport string, reason engineio.Reason, age time.Duration) {
+			s.traceSession(transport, Reason(reason), age)
+		},
+		Opened: func(transport string, d time.Duration) {
+			for _, t := range s.traceList() {
+				if t.HandshakeDone != nil {
+					s.told("HandshakeDone", func() { t.HandshakeDone(transport, d) })
+				}
+			}
+		},
+		Upgraded: func(to string, d time.Duration) {
+			for _, t := range s.traceList() {
+				if t.Upgraded != nil {
+					s.told("Upgraded", func() { t.Upgraded(to, d) })
+				}
+			}
+		},
+		Pong: func(transport string, rtt time.Duration) {
+			for _, t := range s.traceList() {
+				if t.Pong != nil {
+					s.told("Pong", func() { t.Pong(transport, rtt) })
+				}
+			}
+		},
+		Compressed: func(transport string, ratio float64) {
+			for _, t := range s.traceList() {
+				if t.Compressed != nil {
+					s.told("Compressed", func() { t.Compressed(transport, ratio) })
+				}
+			}
+		},
+	}
 }
