@@ -12,10 +12,10 @@ BUNDLE      := web/dist/socket.io.min.js
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help run build client test lint unit fuzz golden docs deploy dashboard interop heavy golangci charts manifests tools clean go node
+.PHONY: help run build client test lint unit fuzz golden docs docs-metrics deploy dashboard interop heavy golangci charts manifests tools clean go node
 
 help: ## show what make can do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## run a cluster of three nodes with its chat page
 	exec bin/chorus demo
@@ -64,6 +64,9 @@ golden: node ## make the golden vectors anew from the npm packages
 docs: go ## write the pages that are made from the code
 	@mkdir -p build
 	go run ./cmd/node config docs >build/configuration.md && mv build/configuration.md docs/configuration.md
+
+docs-metrics: go ## write the tables of docs/metrics.md
+	go test ./internal/node -run '^TestMetricsPage$$' -update-metrics-page
 
 interop: build ## test with official clients, Node servers and a browser
 	test/run

@@ -31,12 +31,13 @@ type config struct {
 	Page   bool         `default:"true" negatable:"" group:"Pages" help:"Serve the chat page at /."`
 	Client clientConfig `embed:"" prefix:"client." group:"Pages"`
 
-	NetLoop        string      `default:"auto" name:"netloop" env:"CHORUS_NETLOOP" enum:"auto,fast,portable" group:"Operation" help:"How connections are read and written: fast (plain TCP on Linux, a few goroutines for all of them), portable (a goroutine each) or auto (fast where the system can)."`
-	TrustedProxies []network   `default:"" placeholder:"NETWORK,..." group:"Operation" help:"Networks of balancers, such as 10.0.0.0/8, or single addresses, whose X-Forwarded-For tells the address of the client."`
-	PublicReadyz   bool        `group:"Operation" help:"Serve /readyz on the public address too."`
-	Drain          drainConfig `embed:"" prefix:"drain." group:"Operation"`
-	Log            logConfig   `embed:"" prefix:"log." group:"Operation"`
-	Debug          debugConfig `embed:"" prefix:"debug." group:"Operation"`
+	NetLoop        string        `default:"auto" name:"netloop" env:"CHORUS_NETLOOP" enum:"auto,fast,portable" group:"Operation" help:"How connections are read and written: fast (plain TCP on Linux, a few goroutines for all of them), portable (a goroutine each) or auto (fast where the system can)."`
+	TrustedProxies []network     `default:"" placeholder:"NETWORK,..." group:"Operation" help:"Networks of balancers, such as 10.0.0.0/8, or single addresses, whose X-Forwarded-For tells the address of the client."`
+	PublicReadyz   bool          `group:"Operation" help:"Serve /readyz on the public address too."`
+	Drain          drainConfig   `embed:"" prefix:"drain." group:"Operation"`
+	Metrics        metricsConfig `embed:"" prefix:"metrics." group:"Operation"`
+	Log            logConfig     `embed:"" prefix:"log." group:"Operation"`
+	Debug          debugConfig   `embed:"" prefix:"debug." group:"Operation"`
 
 	embedded bool `kong:"-"` // Redis is started with the program
 }

@@ -14,6 +14,8 @@ type health struct {
 	Node        string    `json:"node"`
 	Redis       string    `json:"redis"` // up, down, off
 	Error       string    `json:"error,omitempty"`
+	Adapter     string    `json:"adapter"`
+	Nodes       int       `json:"nodes"` // of the cluster that this one knows, itself among them
 	Connections int64     `json:"connections"`
 	Draining    bool      `json:"draining"`
 	Since       time.Time `json:"since"` // the start of the node
@@ -21,7 +23,13 @@ type health struct {
 
 // ready tells whether the node should get new clients, and the status that says so.
 func (n *node) ready() (int, health) {
-	h := health{Status: "ready", Node: n.id, Redis: "off", Connections: n.connections(), Draining: n.draining.Load(), Since: n.started}
+	h := health{
+		Status: "ready", Node: n.id, Redis: "off", Adapter: n.config.adapterName(), Nodes: 1,
+		Connections: n.connections(), Draining: n.draining.Load(), Since: n.started,
+	}
+	if m, ok := n.adapter.(adapter.Member); ok {
+		h.Nodes += len(m.Members())
+	}
 	code := http.StatusOK
 	if broker, ok := n.adapter.(adapter.Status); ok {
 		h.Redis = "up"
@@ -58,12 +66,52 @@ func (n *node) serveReady(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, code, h)
 }
 
-// serveHealth says that the process answers. Redis does not matter here: a restart would not bring it back.
+// stuck is how long what serves connections may make no progress.
+const stuck = 10 * time.Second
+
+// livePoll is how often it is asked for a sign of life. A probe that comes for the first time must know, too.
+const livePoll = time.Second
+
+// liveness is the body of /healthz.
+type liveness struct {
+	Status string   `json:"status"` // ok, hanging
+	Node   string   `json:"node"`
+	Hangs  []string `json:"hangs,omitempty"`
+}
+
+// serveHealth says that the process answers and serves its connections. Redis does not matter here: a restart would not
+// bring it back.
 func (n *node) serveHealth(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, struct {
-		Status string `json:"status"`
-		Node   string `json:"node"`
-	}{"ok", n.id})
+	code, l := n.alive(n.server.Hanging(stuck))
+	writeJSON(w, code, l)
+}
+
+func (n *node) alive(hangs []string) (int, liveness) {
+	if len(hangs) > 0 {
+		return http.StatusServiceUnavailable, liveness{"hanging", n.id, hangs}
+	}
+	return http.StatusOK, liveness{"ok", n.id, nil}
+}
+
+// watchLoops asks what serves connections for signs of life, and tells the log when it owes one.
+func (n *node) watchLoops() {
+	n.watching.Go(func() {
+		tick := time.NewTicker(livePoll)
+		defer tick.Stop()
+		hung := false
+		for {
+			select {
+			case <-tick.C:
+			case <-n.watch.Done():
+				return
+			}
+			hangs := n.server.Hanging(stuck)
+			if len(hangs) > 0 && !hung {
+				n.log.Error("connections are not served", "hangs", hangs, "for", stuck.String())
+			}
+			hung = len(hangs) > 0
+		}
+	})
 }
 
 func serveVersion(w http.ResponseWriter, _ *http.Request) {

@@ -96,6 +96,7 @@ func startNode(c *config, who identity, at addresses, failed failures, log *slog
 	n.public.serve(n.publicHandler(), n.certificate, log, failed)
 	n.watchRedis()
 	n.watchCertificate()
+	n.watchLoops()
 	if c.Client.Serve && !c.Client.complete() {
 		log.Warn("the Socket.IO client is missing: pages cannot load socket.io.js",
 			"remedy", "build with make, or name a folder such as node_modules/socket.io-client/dist with --client.dir")

@@ -144,6 +144,7 @@ type chatter struct {
 	t    *testing.T
 	conn *websocket.Conn
 	sid  string // of the session
+	pid  string // of its recovery, if there is one
 }
 
 // join connects to the main namespace.
@@ -162,7 +163,11 @@ func join(t *testing.T, addr string) *chatter {
 	}
 	c.sid = opened.Sid
 	c.write("40")
-	c.read("40")
+	var connected struct{ PID string }
+	if err := json.Unmarshal([]byte(c.read("40")), &connected); err != nil {
+		t.Fatalf("connect: %v", err)
+	}
+	c.pid = connected.PID
 	return c
 }
 

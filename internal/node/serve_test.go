@@ -301,3 +301,22 @@ func TestClientBundle(t *testing.T) {
 		})
 	}
 }
+
+// Liveness names what hangs; readiness tells of the adapter and of the cluster.
+func TestHealthTellsTheParts(t *testing.T) {
+	n := &node{identity: identity{id: "alpha"}}
+	if code, l := n.alive([]string{"reading loop 0"}); code != http.StatusServiceUnavailable || l.Status != "hanging" || len(l.Hangs) != 1 {
+		t.Errorf("with a loop that hangs /healthz is %d %+v, want 503 and its name", code, l)
+	}
+	if code, l := n.alive(nil); code != http.StatusOK || l.Status != "ok" || l.Hangs != nil {
+		t.Errorf("/healthz is %d %+v, want 200", code, l)
+	}
+	m := miniredis.RunT(t)
+	a, b := serve(t, "--redis.url=redis://"+m.Addr()), serve(t, "--redis.url=redis://"+m.Addr(), "--node.id=beta")
+	_, at := a.addrs()
+	b.addrs()
+	a.until("each knows the other", func() bool {
+		code, h := readiness(t, at)
+		return code == http.StatusOK && h.Adapter == "redis" && h.Redis == "up" && h.Nodes == 2
+	})
+}

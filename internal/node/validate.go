@@ -42,6 +42,7 @@ func (c *config) validate() error {
 		c.validateClient(),
 		c.validateDurations(),
 		c.validateNumbers(),
+		c.Metrics.validate(),
 	)
 }
 

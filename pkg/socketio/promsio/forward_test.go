@@ -16,9 +16,9 @@ func (f fakeForwarder) Stats() forward.Stats { return forward.Stats(f) }
 
 func TestForwarder(t *testing.T) {
 	r := prometheus.NewPedanticRegistry()
-	r.MustRegister(newForwardCollector(fakeForwarder{
+	r.MustRegister(forwardCollector{fakeForwarder{
 		Forwarded: map[string]uint64{"ok": 7, "gone": 1, "invented": 2}, Refused: map[string]uint64{"replayed": 3}, Relayed: 4, Reachable: 2,
-	}))
+	}})
 	want := `
 # HELP chorus_forward_nodes Other nodes to which requests can be passed on.
 # TYPE chorus_forward_nodes gauge

@@ -25,10 +25,10 @@ func (f *fakeServer) Stats() socketio.Stats      { return f.stats }
 func (f *fakeServer) AddTrace(t *socketio.Trace) { f.trace = t }
 
 // register returns a registry that refuses metrics that were not described or come twice.
-func register(t *testing.T, f *fakeServer) *prometheus.Registry {
+func register(t *testing.T, f *fakeServer, o Options) *prometheus.Registry {
 	t.Helper()
 	r := prometheus.NewPedanticRegistry()
-	if err := r.Register(newCollector(f)); err != nil {
+	if err := r.Register(newCollector(f, o)); err != nil {
 		t.Fatalf("Register: %v", err)
 	}
 	return r
@@ -49,9 +49,10 @@ func busyServer(namespaces int) *fakeServer {
 	}
 	f := &fakeServer{stats: socketio.Stats{
 		Upgrades: count(upgrades...), Rejected: count(rejections...), Dropped: count(drops...),
+		MessagesIn: observedByServer(), PacketsOut: observedByServer(),
 		QueueBytes: 10, QueueMessages: 11, HandlerPanics: 12, Draining: true,
 		Nodes:      3,
-		Requests:   map[socketio.RequestKey]uint64{{Type: "fetch", Result: "ok"}: 4, {Type: "count", Result: "timeout"}: 5, {Type: "invented", Result: "ok"}: 6},
+		Requests:   map[socketio.RequestKey]uint64{{Type: "fetch", Result: "ok"}: 4, {Type: "count", Result: "timeout"}: 5},
 		ServerSide: count(serverSideResults...), Ignored: count(ignoredReasons...),
 		Adapter: &adapter.Stats{
 			Up:            map[adapter.Role]bool{adapter.RolePublish: true},
@@ -65,23 +66,30 @@ func busyServer(namespaces int) *fakeServer {
 			Gaps:          count(gaps...),
 			Members:       18,
 			Strangers:     19,
+			Pool:          map[string]int{"idle": 1, "used": 2, "stale": 3},
+			Streams:       &adapter.StreamStats{Lag: 20, Trimmed: 21},
 			Requests:      count(outcomes...),
 		},
 	}}
 	for _, name := range transports {
 		f.stats.Transports = append(f.stats.Transports, socketio.TransportStats{
 			Name: name, Open: 1, Opened: 2, BytesReceived: 3, BytesSent: 4, Deliveries: 5, Flushes: 6,
-			Closed: reasons, Handshakes: count(handshakes...),
+			Closed: reasons, Handshakes: count(handshakes...), PerFlush: observedByServer(),
 		})
 	}
 	for i := range namespaces {
 		f.stats.Namespaces = append(f.stats.Namespaces, socketio.NamespaceStats{
 			Name: fmt.Sprintf("/n%d", i), Sockets: 1, Rooms: 2, Connects: count(connects...), Disconnects: reasons,
-			EventsReceived: 3, Emits: 4, Acks: 5, RoomJoins: 6, RoomLeaves: 7,
+			EventsReceived: 30, Asked: count(ackResults...), Recoveries: count(recoveryResults...), Sessions: 1, Emits: 4, Acks: 5, RoomJoins: 6, RoomLeaves: 7,
 			Broadcasts: map[socketio.BroadcastKey]uint64{{Origin: "local", Scope: "all"}: 8, {Origin: "local", Scope: "rooms"}: 9, {Origin: "remote", Scope: "except"}: 10},
 		})
 	}
 	return f
+}
+
+// observedByServer is a histogram with three observations.
+func observedByServer() socketio.Histogram {
+	return socketio.Histogram{Count: 3, Sum: 70, Classic: map[float64]uint64{1: 0, 64: 2}, Fine: map[int]int64{8: 2, 60: 1}}
 }
 
 // happen lets everything happen once that a trace can tell.
@@ -93,11 +101,20 @@ func happen(t *socketio.Trace) {
 	t.Delivered("remote", -time.Millisecond)
 	for _, transport := range append(slices.Clone(transports), "invented") {
 		t.SessionClosed(transport, "ping timeout", time.Minute)
+		t.HandshakeDone(transport, time.Millisecond)
+		t.Compressed(transport, 0.2)
 	}
 	for i := range 100 {
 		t.HandlerDone(fmt.Sprintf("event %d", i), time.Millisecond, nil)
 	}
-	for _, requestType := range append(slices.Clone(requestTypes), "invented") {
+	for _, transport := range transports {
+		t.Pong(transport, time.Millisecond)
+	}
+	t.Upgraded("websocket", time.Millisecond)
+	t.Queued(time.Millisecond)
+	t.Recovered(3)
+	t.Acked("/n0", time.Millisecond)
+	for _, requestType := range requestTypes {
 		t.RequestDone(requestType, "ok", time.Millisecond)
 	}
 	t.Adapter.Published(7, time.Millisecond, nil)
@@ -107,7 +124,7 @@ func happen(t *socketio.Trace) {
 
 func TestValues(t *testing.T) {
 	f := busyServer(1)
-	r := register(t, f)
+	r := register(t, f, Options{})
 	happen(f.trace)
 	tests := []struct{ name, want string }{
 		{"chorus_connections", `# HELP chorus_connections Open connections by their present transport.
@@ -152,9 +169,9 @@ chorus_clock_skew_total 1
 func requestsText() string {
 	var b strings.Builder
 	b.WriteString("# HELP chorus_adapter_requests_total Requests to the other nodes.\n# TYPE chorus_adapter_requests_total counter\n")
-	n := map[string]int{"fetch ok": 4, "count timeout": 5, "other ok": 6}
-	for _, t := range []string{"fetch", "count", "join", "leave", "disconnect", "serverside_emit", "broadcast_ack", "other"} {
-		for _, result := range []string{"ok", "partial", "timeout", "error", "other"} {
+	n := map[string]int{"fetch ok": 4, "count timeout": 5}
+	for _, t := range []string{"fetch", "count", "join", "leave", "disconnect", "serverside_emit", "broadcast_ack"} {
+		for _, result := range []string{"ok", "partial", "timeout", "error"} {
 			fmt.Fprintf(&b, "chorus_adapter_requests_total{result=%q,type=%q} %d\n", result, t, n[t+" "+result])
 		}
 	}
@@ -163,7 +180,7 @@ func requestsText() string {
 
 func closedText() string {
 	var b strings.Builder
-	b.WriteString("# HELP chorus_connections_closed_total Closed connections by their last transport and what ended them.\n# TYPE chorus_connections_closed_total counter\n")
+	b.WriteString("# HELP chorus_connections_closed_total Closed connections by their last transport and what ended them; limit is a handler that did not keep up.\n# TYPE chorus_connections_closed_total counter\n")
 	for _, transport := range transports {
 		for _, c := range []struct {
 			reason string
@@ -177,7 +194,7 @@ func closedText() string {
 
 func TestObservations(t *testing.T) {
 	f := busyServer(1)
-	r := register(t, f)
+	r := register(t, f, Options{})
 	happen(f.trace)
 	families, err := r.Gather()
 	if err != nil {
@@ -195,10 +212,12 @@ func TestObservations(t *testing.T) {
 		}
 	}
 	want := map[string]uint64{
-		"chorus_connection_duration_seconds": 3, "chorus_broadcast_recipients": 3, "chorus_broadcast_fanout_seconds": 3,
-		"chorus_broadcast_delivery_seconds": 3, "chorus_handler_seconds": 100, "chorus_redis_publish_seconds": 1,
-		"chorus_adapter_request_seconds": 9,
-		"chorus_redis_publish_batch":     1, "chorus_redis_gap_seconds": 1,
+		"chorus_connection_duration_seconds": 3, "chorus_broadcast_recipients": 2, "chorus_broadcast_fanout_seconds": 2,
+		"chorus_broadcast_delivery_seconds": 2, "chorus_handler_seconds": 100, "chorus_redis_publish_seconds": 1,
+		"chorus_adapter_request_seconds": 7, "chorus_redis_publish_batch": 1, "chorus_redis_gap_seconds": 1,
+		"chorus_handshake_seconds": 3, "chorus_upgrade_seconds": 1, "chorus_ping_rtt_seconds": 2, "chorus_compression_ratio": 3,
+		"chorus_write_queue_wait_seconds": 1, "chorus_recovered_packets": 1, "chorus_ack_seconds": 1, "chorus_packet_bytes": 6,
+		"chorus_packets_per_flush": 6,
 	}
 	for name, n := range want {
 		if got[name] != n {
