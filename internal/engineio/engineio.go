@@ -26,7 +26,7 @@ type Options struct {
 	Polling        bool          // transport enabled
 	WebSocket      bool          // transport enabled
 	AllowUpgrades  bool
-	RouteTag       string                    // put in front of every session id as "tag_"; may be empty
+	RouteTag       string                    // put in front of every session id as "tag_", and in the header of handshakes; may be empty
 	Outbox         outbox.Limits             // bound of each session's outbox
 	CheckOrigin    func(*http.Request) bool  // asked for each WebSocket request (handshake or upgrade)
 	Admit          func(*http.Request) error // asked for each handshake; an error is answered 503 with Retry-After: 1 (see ErrDraining)

@@ -25,8 +25,15 @@ func (e *Engine) answer(w http.ResponseWriter, r *http.Request, status int, body
 	_, _ = w.Write(body) // the client is gone, or reads it
 }
 
+// nodeHeader names the route tag to a balancer that learns from it which server has which sessions. Only the answer of a
+// handshake has it: any other may have come through another node, of which the balancer would learn a falsehood.
+const nodeHeader = "Chorus-Node"
+
 // initialHeaders adds what only the answer of a handshake has.
 func (e *Engine) initialHeaders(h http.Header, r *http.Request) {
+	if tag := e.options.RouteTag; tag != "" {
+		h.Set(nodeHeader, tag)
+	}
 	if f := e.options.InitialHeaders; f != nil {
 		f(h, r)
 	}

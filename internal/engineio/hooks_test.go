@@ -180,6 +180,7 @@ func TestHeaders(t *testing.T) {
 	var mu sync.Mutex
 	calls := 0
 	e := newEngine(t, func(o *Options) {
+		o.RouteTag = "n1"
 		o.InitialHeaders = func(h http.Header, r *http.Request) { h.Set("X-Initial", r.URL.Query().Get("transport")) }
 		o.Headers = func(h http.Header, r *http.Request) {
 			mu.Lock()
@@ -220,6 +221,9 @@ func TestHeaders(t *testing.T) {
 		if h.Get("X-Every") == "" || h.Get("X-Initial") != initial || h.Get("Access-Control-Allow-Origin") != "*" ||
 			h.Get("X-Middleware-2") != "" || h.Get("X-Evil") != "" || h.Get("Bad Name") != "" || !strings.HasPrefix(h.Get("X-Split"), "a ") {
 			t.Errorf("%s: headers = %v", name, h)
+		}
+		if handshake := initial != ""; (h.Get("Chorus-Node") == "n1") != handshake {
+			t.Errorf("%s: Chorus-Node = %q", name, h["Chorus-Node"])
 		}
 		if (len(h["Set-Cookie"]) == 1) != cookie {
 			t.Errorf("%s: Set-Cookie = %q", name, h["Set-Cookie"])

@@ -74,8 +74,9 @@ type Options struct {
 	// Adapter is the line to the other nodes. Default adapter.NewMemory(), a node that is alone. The server closes
 	// it in Shutdown.
 	Adapter adapter.Adapter
-	// RouteTag is put in front of every session id as "tag_", so that a balancer can route by it. Letters and
-	// digits, at most 32. Default none.
+	// RouteTag is put in front of every session id as "tag_", so that a balancer can route by it. The answer of a
+	// handshake has it in the header Chorus-Node, from which a balancer can learn whose it is. Letters and digits, at
+	// most 32. Default none.
 	RouteTag string
 	// Client is the dist folder of the npm package socket.io-client, whose bundles are served below Path. Default
 	// none: such requests are answered 404 with the remedy.
