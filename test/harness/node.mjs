@@ -23,10 +23,11 @@ export function* records(output) {
 }
 
 export class Node {
-  /** Starts `chorus serve` and waits until it is ready, or else just listens. */
-  static async serve(id, { redis, args = [], ready = true, ...options } = {}) {
+  /** Starts `chorus serve` and waits until it is ready, or else just listens. In the place of another node it has that one's addresses. */
+  static async serve(id, { redis, args = [], ready = true, place, ...options } = {}) {
+    const [addr, internal] = place ? [place.url, place.internal].map((url) => new URL(url).host) : ["127.0.0.1:0", "127.0.0.1:0"];
     const node = new Node(id, programPath(), [
-      "serve", "--addr", "127.0.0.1:0", "--internal-addr", "127.0.0.1:0", "--node.id", id, "--node.route-tag", id,
+      "serve", "--addr", addr, "--internal-addr", internal, "--node.id", id, "--node.route-tag", id,
       "--log.format", "json", ...(redis ? ["--redis.url", redis.url] : []), ...args,
     ], options);
     const listening = await node.#listening();
@@ -76,7 +77,7 @@ export class Node {
     return sum;
   }
 
-  stop(signal) {
-    return this.program.stop(signal);
+  stop(signal, timeout) {
+    return this.program.stop(signal, timeout);
   }
 }
