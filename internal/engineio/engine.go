@@ -113,7 +113,7 @@ func (e *Engine) Close(ctx context.Context, reason Reason) error {
 	}
 	e.closing = true
 	e.mu.Unlock()
-	open := e.open()
+	open := e.Sessions()
 	for _, s := range open {
 		s.shutdown(reason)
 	}
@@ -151,8 +151,8 @@ func (e *Engine) session(id string) *Session {
 	return e.sessions[id]
 }
 
-// open returns the sessions that are in the table.
-func (e *Engine) open() []*Session {
+// Sessions returns those that are not yet forgotten, which includes some that are closing.
+func (e *Engine) Sessions() []*Session {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	open := make([]*Session, 0, len(e.sessions))

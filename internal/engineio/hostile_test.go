@@ -188,14 +188,14 @@ func TestSilentHandshakes(t *testing.T) {
 			_ = w.do("GET", "", "")
 		}
 		synctest.Wait() // a WebSocket is answered before its session is opened
-		n := len(w.open())
+		n := len(w.Sessions())
 		if n != each+len(conns) {
 			t.Errorf("%d sessions, want %d", n, each+len(conns))
 		}
 		time.Sleep(w.options.PingInterval + w.options.PingTimeout + linger + w.options.WriteTimeout + ms)
 		synctest.Wait()
-		if st := w.Stats(); st.Open != [2]int64{} || st.Closed[polling][PingTimeout] != each || len(w.open()) != 0 {
-			t.Errorf("%d sessions, Stats = %+v", len(w.open()), st)
+		if st := w.Stats(); st.Open != [2]int64{} || st.Closed[polling][PingTimeout] != each || len(w.Sessions()) != 0 {
+			t.Errorf("%d sessions, Stats = %+v", len(w.Sessions()), st)
 		}
 		w.mu.Lock()
 		most := w.most
@@ -463,7 +463,7 @@ func TestConnectPanics(t *testing.T) {
 	if _, b, err := ws.ReadMessage(); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("read %q, %v; want the end", b, err)
 	}
-	waitUntil(t, func() bool { return len(e.open()) == 0 })
+	waitUntil(t, func() bool { return len(e.Sessions()) == 0 })
 	if got := e.Stats().Open; got != [2]int64{} {
 		t.Errorf("open = %v", got)
 	}

@@ -172,7 +172,7 @@ func TestOverlappingPolls(t *testing.T) {
 	if got := <-c.closed; got.reason != TransportError || got.detail != errPollOverlap {
 		t.Errorf("closed as %+v", got)
 	}
-	waitUntil(t, func() bool { return len(e.open()) == 0 }) // when the handler of the first has returned
+	waitUntil(t, func() bool { return len(e.Sessions()) == 0 }) // when the handler of the first has returned
 	if status, body, _ := do(t, "GET", url, ""); status != 400 || !strings.Contains(body, "Session ID unknown") {
 		t.Errorf("third: %d %q", status, body)
 	}

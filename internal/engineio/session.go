@@ -150,13 +150,13 @@ func (s *Session) attach(h Handler) {
 	}
 }
 
-// end closes an open session; for others it does nothing. last is the close packet when it is not the usual one
-// of the transport.
-func (s *Session) end(reason Reason, detail error, how ending, last *frame.Frame) {
+// end closes an open session; for others it does nothing and returns false. last is the close packet when it is not the
+// usual one of the transport.
+func (s *Session) end(reason Reason, detail error, how ending, last *frame.Frame) bool {
 	s.mu.Lock()
 	if s.state != stateOpen {
 		s.mu.Unlock()
-		return
+		return false
 	}
 	s.state = stateClosing
 	transport := int(s.index.Load())
@@ -169,7 +169,7 @@ func (s *Session) end(reason Reason, detail error, how ending, last *frame.Frame
 	if s.post != nil && s.post.reading { // nobody waits for the rest
 		s.post.abort()
 	}
-	gone := s.endTransportLocked(how, last)
+	gone := s.endTransportLocked(reason, how, last)
 	conn := s.conn
 	hangUp := s.state == stateClosed && conn != nil
 	s.armLocked()
@@ -186,6 +186,7 @@ func (s *Session) end(reason Reason, detail error, how ending, last *frame.Frame
 		f(transportNames[transport], reason, age)
 	}
 	tell()
+	return true
 }
 
 // endByMistake ends the session of a client that broke the protocol. A WebSocket gets what waits and then the close
@@ -199,15 +200,19 @@ func (s *Session) endByMistake(reason Reason, detail error) {
 }
 
 // endTransportLocked queues the last frames and says whether the session can be forgotten.
-func (s *Session) endTransportLocked(how ending, last *frame.Frame) (forget bool) {
+func (s *Session) endTransportLocked(reason Reason, how ending, last *frame.Frame) (forget bool) {
 	now, o := s.engine.now(), &s.engine.options
 	if how != flush {
 		s.outbox.Discard()
 	}
 	if s.index.Load() == webSocket {
 		s.beat.endBy = now + o.WriteTimeout + linger
-		if last == nil {
-			last = closeFrame(0)
+		switch {
+		case last != nil:
+		case reason == ServerShutdown:
+			last = goingAway
+		default:
+			last = plainClose
 		}
 		// An outbox that overflowed is closed, and its connection takes nothing.
 		if how == abort || !s.outbox.Finish(last) {
@@ -238,21 +243,35 @@ func (s *Session) endTransportLocked(how ending, last *frame.Frame) (forget bool
 	return !finished
 }
 
-// shutdown ends the session because the engine closes.
-func (s *Session) shutdown(reason Reason) {
+// Leave closes the session because this node goes away: what is queued is sent, then the close packet to a polling client,
+// and a WebSocket gets the close frame 1001. No close packet goes over a WebSocket: Node's server sends none there, official
+// clients ignore it, and python-engineio would not come back after it. A polling client that is between two requests has 2 seconds to
+// fetch what waits for it. It reports whether the session was open.
+func (s *Session) Leave() bool { return s.shutdown(ServerShutdown) }
+
+// Handler returns what Options.Connect made for the session; nil before that.
+func (s *Session) Handler() Handler {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.handler
+}
+
+// shutdown ends the session because the engine closes, or is about to.
+func (s *Session) shutdown(reason Reason) bool {
 	how := flush
 	s.mu.Lock()
 	if _, n := s.outbox.Len(); n == 0 && s.index.Load() == polling {
 		how = discard // a pending GET is answered all the same
 	}
 	s.mu.Unlock()
-	s.end(reason, nil, how, nil)
+	open := s.end(reason, nil, how, nil)
 	s.mu.Lock()
 	if s.state == stateClosing && s.index.Load() == polling {
 		s.beat.endBy = s.engine.now() + linger
 		s.armLocked()
 	}
 	s.mu.Unlock()
+	return open
 }
 
 // abandon ends a closing session at once.

@@ -98,6 +98,14 @@ func (t *totals) rejected(reason string) {
 	t.rejectedBy[reason]++
 }
 
+// Open returns how many sessions are open by their transport, without visiting them.
+func (e *Engine) Open() (n [2]int64) {
+	for i := range n {
+		n[i] = e.totals.open[i].Load()
+	}
+	return n
+}
+
 // Stats returns the engine's figures. It may be called at any time; it looks at every session, some 100 ns each.
 func (e *Engine) Stats() Stats {
 	var st Stats
@@ -109,9 +117,7 @@ func (e *Engine) Stats() Stats {
 		st.Closed[i], st.Handshakes[i] = maps.Clone(t.closedBy[i]), maps.Clone(t.handshakesBy[i])
 	}
 	t.mu.Unlock()
-	for i := range t.open {
-		st.Open[i] = t.open[i].Load()
-	}
+	st.Open = e.Open()
 
 	st.Full = t.full.Load()
 	loop := e.loop.Stats()
@@ -134,7 +140,7 @@ func (e *Engine) Stats() Stats {
 		st.BytesIn[webSocket] += s.bytesIn[webSocket].Load()
 	}
 
-	for _, s := range e.open() {
+	for _, s := range e.Sessions() {
 		bytes, frames := s.outbox.Len()
 		st.QueueBytes += int64(bytes)
 		st.QueueFrames += int64(frames)

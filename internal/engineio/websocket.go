@@ -19,7 +19,10 @@ const maxPongs = 64
 // closeFrame is a WebSocket close frame. Code 0 stands for none: so the reference server closes.
 func closeFrame(code uint16) *frame.Frame { return frame.Raw(wsread.CloseFrame(code)) }
 
-var plainClose = closeFrame(0)
+var (
+	plainClose = closeFrame(0)
+	goingAway  = closeFrame(1001) // RFC 6455, section 7.4.1
+)
 
 // upgrader turns requests into WebSockets.
 type upgrader struct {

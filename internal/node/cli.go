@@ -28,6 +28,7 @@ type commands struct {
 
 	Serve       serveCommand       `cmd:"" default:"withargs" set:"log_format=json" help:"Run one node (the default)."`
 	Emit        emitCommand        `cmd:"" help:"Publish one event to the clients of a cluster."`
+	Drain       drainCommand       `cmd:"" help:"Ask a running node to hand its clients over to the other nodes, and to end."`
 	Demo        demoCommand        `cmd:"" set:"log_format=text" help:"Run a cluster of three nodes in this process, with an embedded Redis and a front that spreads clients over the nodes."`
 	Config      configCommands     `cmd:"" set:"log_format=json" help:"Check, print or explain the settings of a node."`
 	Doctor      doctorCommand      `cmd:"" set:"log_format=json" help:"Check what a node needs of this machine and of Redis."`

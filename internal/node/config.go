@@ -79,7 +79,9 @@ type clientConfig struct {
 
 type drainConfig struct {
 	LameDuck time.Duration `default:"5s" help:"On SIGTERM: how long the node says that it is not ready before it closes connections. Longer than the balancer's check."`
-	Timeout  time.Duration `default:"35s" help:"On SIGTERM: the whole time to end."`
+	Spread   time.Duration `default:"20s" help:"Then: the time over which connections are closed, so that their clients come to the other nodes one by one."`
+	Rate     int           `default:"0" help:"Connections closed per second, instead of what --drain.spread asks for. 0: from --drain.spread. Never more than half of --limits.handshakes-per-second for each other node."`
+	Timeout  time.Duration `default:"35s" help:"The whole time to end; what is connected then is cut."`
 	Status   int           `default:"503" enum:"404,503" help:"Status of /readyz while draining: 503, or 404 for HAProxy's disable-on-404."`
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"example.com/chorus/pkg/adapter"
+	"example.com/chorus/pkg/socketio"
 )
 
 // health is the body of /readyz.
@@ -19,6 +20,8 @@ type health struct {
 	Connections int64     `json:"connections"`
 	Draining    bool      `json:"draining"`
 	Since       time.Time `json:"since"` // the start of the node
+
+	Drain *socketio.DrainProgress `json:"drain,omitempty"`
 }
 
 // ready tells whether the node should get new clients, and the status that says so.
@@ -30,6 +33,7 @@ func (n *node) ready() (int, health) {
 	if m, ok := n.adapter.(adapter.Member); ok {
 		h.Nodes += len(m.Members())
 	}
+	h.Drain, _ = n.drain.get()
 	code := http.StatusOK
 	if broker, ok := n.adapter.(adapter.Status); ok {
 		h.Redis = "up"

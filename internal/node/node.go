@@ -39,6 +39,7 @@ type addresses struct {
 
 	certificate *certificate // of the public listener; nil: no TLS
 	forwarding  forwarding
+	drainable   bool // POST /drain is served: somebody waits for node.drain
 }
 
 // node is one running node.
@@ -58,6 +59,7 @@ type node struct {
 	reloads          *prometheus.CounterVec
 
 	draining  atomic.Bool
+	drain     *drainState     // nil: cannot be asked to drain
 	joined    chan struct{}   // closed when the node has heard its cluster for the first time
 	watch     context.Context // of the goroutines of watching
 	stopWatch context.CancelFunc
@@ -88,6 +90,9 @@ func startNode(c *config, who identity, at addresses, failed failures, log *slog
 		n.public.close()
 		n.internal.close()
 		return nil, err
+	}
+	if at.drainable {
+		n.drain = newDrainState()
 	}
 	registerChat(n.server.Of("/"), c.Events, log)
 	if n.internal != nil { // first, because metrics begin to count here
@@ -217,22 +222,27 @@ func (n *node) internalHandler() http.Handler {
 	if n.config.Debug.Pprof {
 		handlePprof(mux)
 	}
-	if n.forward != nil {
-		mux.Handle(n.config.Path, n.forward.Internal())
+	if n.drain != nil {
+		mux.HandleFunc("POST /drain", n.serveDrain)
 	}
-	return mux
-}
-
-// drain makes the node look not ready and refuse new clients; the others stay.
-func (n *node) drain() {
-	n.draining.Store(true)
-	n.server.Drain()
+	if n.forward == nil {
+		return mux
+	}
+	clients := n.forward.Internal()
+	mux.Handle(n.config.Path, clients)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if forward.IsForwarded(r) { // from outside, whatever its path is: with the path "/" it could be that of a command
+			clients.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // shutdown closes all connections and everything else in order, at the latest when ctx ends. The internal
 // listener is the last to go, so that a probe hears of the draining until the end.
 func (n *node) shutdown(ctx context.Context) error {
-	n.drain()
+	n.draining.Store(true)
 	n.stopWatch()
 	n.watching.Wait()
 	err := errors.Join(n.shutdownServer(ctx), n.disconnect())

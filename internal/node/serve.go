@@ -39,7 +39,7 @@ func (c *serveCommand) Run(p *process) error {
 	failed := make(failures, 1)
 	n, err := startNode(&c.config, who, addresses{
 		public: c.Addr, publicFlag: "addr", internal: c.InternalAddr, internalFlag: "internal-addr",
-		certificate: certificate, forwarding: forwarding,
+		certificate: certificate, forwarding: forwarding, drainable: true,
 	}, failed, log)
 	if err != nil {
 		return err
@@ -47,7 +47,12 @@ func (c *serveCommand) Run(p *process) error {
 	defer newReloader(p, n, &level).start(hangups)()
 	select {
 	case signal := <-p.signals:
-		return c.end(n, signal, p.signals)
+		if signal == syscall.SIGTERM {
+			return c.drain(n, signal.String(), true, p.signals)
+		}
+		return c.end(n, p.signals)
+	case who := <-n.drain.asked:
+		return c.drain(n, who, false, p.signals)
 	case err := <-failed:
 		ctx, cancel := context.WithTimeout(context.Background(), politeEnd)
 		defer cancel()
@@ -70,44 +75,16 @@ func (s *settings) identity() identity {
 // errSecondSignal says that somebody did not want to wait.
 var errSecondSignal = errors.New("a second signal ended the program before all connections were closed")
 
-// end stops the node. SIGTERM comes from a supervisor behind a balancer, which must see that the node is not
-// ready before its connections close; SIGINT comes from a person at a terminal.
-func (c *serveCommand) end(n *node, signal os.Signal, signals <-chan os.Signal) error {
-	ctx, hurry := context.WithCancelCause(context.Background())
-	defer hurry(nil)
-	done := make(chan struct{})
-	defer close(done)
-	go func() {
-		select {
-		case <-signals:
-			hurry(errSecondSignal)
-		case <-done:
-		}
-	}()
-
-	limit, lameDuck := politeEnd, time.Duration(0)
-	if signal == syscall.SIGTERM {
-		limit, lameDuck = c.Drain.Timeout, c.Drain.LameDuck
-	}
-	n.log.Info("shutting down", "signal", signal.String(), "lame_duck", lameDuck.String(), "timeout", limit.String(), "connections", n.connections())
-	ctx, cancel := context.WithTimeout(ctx, limit)
+// end stops the node after SIGINT, which comes from a person at a terminal: clients are told and go, all at once. A second
+// signal does not even wait for that.
+func (c *serveCommand) end(n *node, signals <-chan os.Signal) error {
+	ctx, done := untilNextSignal(signals, false)
+	defer done()
+	polite, cancel := context.WithTimeout(ctx, politeEnd)
 	defer cancel()
-	n.drain()
-	wait := time.NewTimer(lameDuck)
-	defer wait.Stop()
-	select {
-	case <-wait.C:
-	case <-ctx.Done():
-	}
 	open := n.connections()
-	err := n.shutdown(ctx)
-	if context.Cause(ctx) != errSecondSignal {
-		return err
-	}
-	if open == 0 {
-		return nil // there was nothing to cut short
-	}
-	return errSecondSignal
+	n.log.Info("shutting down", "cause", os.Interrupt.String(), "timeout", politeEnd.String(), "connections", open)
+	return cutShort(ctx, open, n.shutdown(polite))
 }
 
 // freshID makes a name for a node that was given none: that of its host, by which people find it, and a random end, since a

@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -207,46 +206,6 @@ func TestReadinessFollowsRedis(t *testing.T) {
 				t.Error("the log shows the password of Redis")
 			}
 		})
-	}
-}
-
-func TestDrain(t *testing.T) {
-	r := serve(t, "--drain.lame-duck=500ms", "--drain.timeout=5s", "--drain.status=404", "--public-readyz")
-	public, internal := r.addrs()
-	a := join(t, public)
-	r.signal(syscall.SIGTERM)
-	var h health
-	r.until("it drains", func() bool {
-		var code int
-		code, h = readiness(t, internal)
-		return code == http.StatusNotFound
-	})
-	if h.Status != "draining" || !h.Draining || h.Connections != 1 {
-		t.Errorf("/readyz says %+v, want draining with 1 connection", h)
-	}
-	if code := status(t, http.MethodGet, "http://"+public+handshake); code != http.StatusServiceUnavailable {
-		t.Errorf("a handshake got %d while draining, want 503", code)
-	}
-	a.write(`42["chat message","still here"]`)
-	a.read(`42["chat message","still here"]`)
-	a.ended()
-	if code := r.exit(5 * time.Second); code != exitOK {
-		t.Errorf("exit code %d after SIGTERM, want 0", code)
-	}
-}
-
-func TestSecondSignalEndsAtOnce(t *testing.T) {
-	r := serve(t, "--drain.lame-duck=30s")
-	public, internal := r.addrs()
-	join(t, public)
-	r.signal(syscall.SIGTERM)
-	r.until("it drains", func() bool { _, h := readiness(t, internal); return h.Draining })
-	r.signal(os.Interrupt)
-	if code := r.exit(2 * time.Second); code != exitFailure {
-		t.Errorf("exit code %d after a second signal, want 1", code)
-	}
-	if !strings.Contains(r.stderr.String(), errSecondSignal.Error()) {
-		t.Errorf("stderr does not say why: %s", r.stderr.String())
 	}
 }
 

@@ -131,10 +131,7 @@ func (c *config) validateDurations() error {
 			errs = append(errs, invalidf(d.flag, "must be at least %s, got %s", d.min, d.value))
 		}
 	}
-	if c.Drain.LameDuck < 0 || c.Drain.LameDuck >= c.Drain.Timeout {
-		errs = append(errs, invalidf("drain.lame-duck", "must be between 0s and --drain.timeout (%s), got %s", c.Drain.Timeout, c.Drain.LameDuck))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.Drain.validate())...)
 }
 
 func (c *config) validateNumbers() error {
@@ -145,6 +142,7 @@ func (c *config) validateNumbers() error {
 	}{
 		{"max-payload", int(c.MaxPayload), 1}, {"queue.bytes", int(c.Queue.Bytes), 1}, {"queue.messages", c.Queue.Messages, 1},
 		{"limits.connections", c.Limits.Connections, 0}, {"limits.handshakes-per-second", c.Limits.HandshakesPerSecond, 0},
+		{"drain.rate", c.Drain.Rate, 0},
 		{"limits.events-per-second", c.Limits.EventsPerSecond, 0}, {"limits.rooms-per-socket", c.Limits.RoomsPerSocket, 0},
 		{"recovery.max-messages", c.Recovery.MaxMessages, 1}, {"compression.threshold", int(c.Compression.Threshold), 1},
 		{"redis.publish-queue", c.Redis.PublishQueue, 1}, {"redis.publish-batch", c.Redis.PublishBatch, 1},

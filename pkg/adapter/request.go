@@ -51,6 +51,8 @@ type Node struct {
 	Tag string `json:"tag,omitempty"`
 	// Address is where other nodes reach the node's internal listener, host and port; empty if they cannot.
 	Address string `json:"address,omitempty"`
+	// Draining tells that the node takes no new clients and is about to stop, see Drainer.
+	Draining bool `json:"draining,omitempty"`
 }
 
 // String returns the name, or else the id.
@@ -69,6 +71,14 @@ type Member interface {
 	// OnMembership adds a function that is called after each change of Members. It must return quickly and must not
 	// call the adapter.
 	OnMembership(f func(members []Node))
+}
+
+// Drainer is an optional interface of an Adapter that tells the other nodes when this one takes no new clients any more:
+// a node that drains leaves its clients to those that do not.
+type Drainer interface {
+	// Drain makes Node.Draining of this node true for the others, for good. It does not wait for them to hear it, and may
+	// be called again.
+	Drain()
 }
 
 // SilentNodesError tells that nodes which must answer a request did not. What the others answered is valid.

@@ -36,8 +36,10 @@ type connection struct {
 	finding map[string]struct{} // names of namespaces that are being looked for
 	closed  bool
 	joined  bool
+	leaving bool        // handed over to another node
+	holding uint8       // sockets whose end is waited for before that of the connection
 	forced  bool        // ended for a packet out of place, while the transport could not be closed at once
-	timer   *time.Timer // of ConnectTimeout
+	timer   *time.Timer // of ConnectTimeout; of partingLimit when leaving
 }
 
 // partial is a packet that waits for attachments.
@@ -217,13 +219,13 @@ func (c *connection) connect(name string, auth []byte) error {
 	c.mu.Lock()
 	_, twice := c.finding[name]
 	full := len(c.finding) >= maxNamespaces
-	if !c.closed && !twice && !full {
+	if !c.closed && !c.leaving && !twice && !full {
 		if c.finding == nil {
 			c.finding = make(map[string]struct{})
 		}
 		c.finding[name] = struct{}{}
 	}
-	closed := c.closed
+	closed := c.closed || c.leaving
 	c.mu.Unlock()
 	switch {
 	case closed:
@@ -264,7 +266,7 @@ func (c *connection) join(nsp *Namespace, auth []byte) error {
 	var refusal, err error
 	waits := false
 	switch {
-	case c.closed:
+	case c.closed || c.leaving:
 		refusal = ErrDisconnected
 	case i >= 0 && c.sockets[i].state.Load() != stateDisconnected:
 		err = fmt.Errorf("%w: %.64s", errTwice, nsp.name)
@@ -278,10 +280,11 @@ func (c *connection) join(nsp *Namespace, auth []byte) error {
 	default:
 		c.sockets = append(c.sockets, s)
 	}
+	leaving := c.leaving
 	c.mu.Unlock()
 	if refusal != nil || err != nil {
 		nsp.release()
-		if refusal != nil {
+		if refusal != nil && !leaving { // another node will say yes
 			c.refuse(nsp.name, refusal)
 		}
 		return err
@@ -317,9 +320,59 @@ func (c *connection) dismissed(s *Socket) {
 	s.dismissed = true
 	next := s.successor
 	s.successor = nil
+	parts := false
+	if s.held {
+		s.held = false
+		c.holding--
+		parts = c.holding == 0
+	}
 	c.mu.Unlock()
 	if next != nil {
 		next.connect()
+	}
+	if parts {
+		c.part()
+	}
+}
+
+// handOver gives the client up, so that it comes back to another node, and reports whether that begins now. Where sessions
+// are kept, the sockets end first and the transport when their sessions are saved: else the client could be
+// back before its session is there.
+func (c *connection) handOver() bool {
+	c.mu.Lock()
+	if c.closed || c.leaving {
+		c.mu.Unlock()
+		return false
+	}
+	c.leaving = true
+	c.stopTimerLocked()
+	var held []*Socket
+	if c.server.options.Recovery != nil {
+		for _, s := range c.sockets {
+			if !s.dismissed {
+				s.held = true
+				held = append(held, s)
+			}
+		}
+	}
+	if c.holding = uint8(len(held)); c.holding > 0 { // at most maxNamespaces
+		c.timer = time.AfterFunc(partingLimit, c.part)
+	}
+	c.mu.Unlock()
+	if len(held) == 0 {
+		c.part()
+	}
+	for _, s := range held {
+		s.end(ServerShutdown, nil)
+	}
+	return true
+}
+
+// part closes the transport of a connection that is handed over.
+func (c *connection) part() {
+	transport := c.session.Transport()
+	if c.session.Leave() {
+		c.server.count.drained[slices.Index(transportNames[:], transport)].Add(1)
 	}
 }
 
@@ -345,7 +398,9 @@ func (c *connection) joinedNamespace() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.joined = true
-	c.stopTimerLocked()
+	if !c.leaving { // then it is another one
+		c.stopTimerLocked()
+	}
 }
 
 // stopTimerLocked gives the timer up for good: it holds as much memory as the rest of an idle connection.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"time"
 
 	"example.com/chorus/pkg/socketio"
@@ -114,23 +116,45 @@ func ExampleServer_Shutdown() {
 	// newcomers: 503
 }
 
-// Before a node stops, balancers send newcomers elsewhere, while its clients are served.
+// The end of a node: newcomers are refused, the balancer has its time to notice, the clients go over to the other nodes bit by
+// bit, and only then everything is closed.
 func ExampleServer_Drain() {
 	io := newServer(nil)
+	mux := http.NewServeMux()
+	mux.Handle("/socket.io/", io)
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := io.Ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		}
+	})
+	front := &http.Server{Handler: mux}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(err)
+	go front.Serve(listener)
 	c := connect(io, nil)
-	defer stop(io, c)
-	fmt.Println("ready:", io.Ready() == nil)
-	io.Drain()
-	fmt.Println("ready:", io.Ready() == nil)
-	_, err := siotest.Connect(context.Background(), io, nil)
-	if refused, ok := errors.AsType[*siotest.HandshakeError](err); ok {
-		fmt.Println("newcomers:", refused.Status)
+	defer c.Close()
+
+	// On SIGTERM:
+	ctx, cancel := context.WithTimeout(context.Background(), 35*time.Second)
+	defer cancel()
+	err = io.Drain(ctx, &socketio.DrainOptions{
+		LameDuck: 50 * time.Millisecond, // in production as long as the balancer needs, 5 s for example
+		OnProgress: func(p socketio.DrainProgress) {
+			fmt.Println(p.Phase, p.Open)
+		},
+	})
+	if err != nil {
+		fmt.Println(err) // the time is up: Shutdown cuts what is left
 	}
-	must(io.Emit(context.Background(), "still here"))
-	show("the client", c)
+	must(io.Shutdown(ctx))
+	must(front.Shutdown(ctx))
+
+	reason, err := c.Wait(ctx)
+	must(err)
+	fmt.Println("the client:", reason)
 	// Output:
-	// ready: true
-	// ready: false
-	// newcomers: 503
-	// the client: "still here" []
+	// lame_duck 1
+	// closing 1
+	// done 0
+	// the client: transport close
 }

@@ -160,7 +160,7 @@ func (o *Options) withDefaults() (Options, error) {
 	if c.Path == "" {
 		c.Path = "/socket.io/"
 	}
-	c.Path = "/" + strings.Trim(c.Path, "/") + "/"
+	c.Path = strings.TrimSuffix("/"+strings.Trim(c.Path, "/"), "/") + "/"
 	for _, d := range []struct {
 		name  string
 		value *time.Duration

@@ -50,6 +50,7 @@ type Server struct {
 	namespaces map[string]*Namespace
 	made       uint64 // namespaces so far
 	counted    []*namespaceCounters
+	drain      *drain // under way
 	parents    []*ParentNamespace
 	created    []func(*Namespace)
 }
@@ -239,16 +240,12 @@ func (s *Server) admitRequest(r *http.Request) error {
 	return nil
 }
 
-// Drain makes the server answer new handshakes with 503 from now on; everything else goes on. Balancers then send
-// newcomers elsewhere while this node's clients are still served.
-func (s *Server) Drain() { s.draining.Store(true) }
-
 // Shutdown refuses new handshakes and closes every connection after what waits in its outbox, without DISCONNECT
-// packets, so that official clients come back, elsewhere. Then it waits for handlers to return and closes the adapter. When
+// packets, so that official clients come back, elsewhere; all at once, so Drain goes before it where there are many. Then it waits for handlers to return and closes the adapter. When
 // ctx ends first, what is left is cut and the error says so. The http.Server in front is the caller's to stop, before
 // or after.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.Drain()
+	s.refuseHandshakes()
 	s.mu.Lock()
 	again := s.closed
 	s.closed = true

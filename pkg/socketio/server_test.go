@@ -517,7 +517,9 @@ func TestShutdown(t *testing.T) {
 	server.OnDisconnect(func(_ context.Context, _ *socketio.Socket, r socketio.Reason) { reasons <- r })
 	p := dial(t, front, "/")
 	_ = server.Emit(t.Context(), "last")
-	server.Drain()
+	draining := make(chan error, 1)
+	go func() { draining <- server.Drain(t.Context(), &socketio.DrainOptions{LameDuck: time.Hour}) }()
+	eventually(t, "the server drains", func() bool { return server.Ready() != nil })
 	resp, err := http.Get(front.URL + "/socket.io/?EIO=4&transport=polling")
 	if err != nil {
 		t.Fatal(err)
@@ -528,6 +530,9 @@ func TestShutdown(t *testing.T) {
 	}
 	if err := server.Shutdown(t.Context()); err != nil {
 		t.Errorf("Shutdown = %v", err)
+	}
+	if err := receive(t, draining); err != nil {
+		t.Errorf("Drain = %v, want its end with the last connection's", err)
 	}
 	p.expect(`42["last"]`) // flushed, and no DISCONNECT follows
 	if got, err := p.next(); err == nil {

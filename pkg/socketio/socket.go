@@ -42,6 +42,7 @@ type Socket struct {
 	// Guarded by connection.mu.
 	clientLeft bool    // by a DISCONNECT packet
 	dismissed  bool    // all handlers have returned
+	held       bool    // its connection ends when it is dismissed
 	successor  *Socket // joins the namespace when this one is dismissed
 
 	mu        sync.Mutex

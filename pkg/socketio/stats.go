@@ -47,6 +47,7 @@ type TransportStats struct {
 	Open          int64
 	Opened        uint64 // connections that began on this transport
 	Closed        map[Reason]uint64
+	Drained       uint64            // connections that Server.Drain closed
 	Handshakes    map[string]uint64 // by result: ok, bad_request, unknown_transport, forbidden, cors, limit, draining
 	BytesReceived uint64
 	BytesSent     uint64
@@ -80,7 +81,10 @@ type serverCounters struct {
 	violations        atomic.Uint64
 	limitedEvents     atomic.Uint64
 	limitedRooms      atomic.Uint64
+	drained           [2]atomic.Uint64 // by transport: polling, websocket
 }
+
+var transportNames = [2]string{Polling, WebSocket}
 
 // Stats returns the figures of the server. It visits every namespace and connection: call it to be scraped, not in a
 // loop.
@@ -100,9 +104,9 @@ func (s *Server) Stats() Stats {
 		Violations:        s.count.violations.Load(),
 		Limited:           map[string]uint64{"connections": e.Full, "events": s.count.limitedEvents.Load(), "rooms": s.count.limitedRooms.Load()},
 	}
-	for i, name := range [2]string{Polling, WebSocket} {
+	for i, name := range transportNames {
 		t := TransportStats{
-			Name: name, Open: e.Open[i], Opened: e.Opened[i], Handshakes: e.Handshakes[i],
+			Name: name, Drained: s.count.drained[i].Load(), Open: e.Open[i], Opened: e.Opened[i], Handshakes: e.Handshakes[i],
 			BytesReceived: e.BytesIn[i], BytesSent: e.BytesOut[i], Deliveries: e.Deliveries[i], Flushes: e.Flushes[i],
 			PerFlush: snapshot(e.PerFlush[i]),
 			Closed:   make(map[Reason]uint64, len(e.Closed[i])),

@@ -131,7 +131,7 @@ func (b *Bus) membersLocked(n *BusNode) []adapter.Node {
 	nodes := []adapter.Node{}
 	for _, other := range b.nodes {
 		if other != n && other.node.ID != "" && !other.lost && !other.closed {
-			nodes = append(nodes, other.node)
+			nodes = append(nodes, other.knownLocked())
 		}
 	}
 	slices.SortFunc(nodes, func(a, b adapter.Node) int { return strings.Compare(a.Name+a.ID, b.Name+b.ID) })

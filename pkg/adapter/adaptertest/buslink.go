@@ -187,9 +187,9 @@ func (l *busLink) Nodes(context.Context) ([]adapter.Node, error) {
 			unnamed = append(unnamed, adapter.Node{})
 			continue
 		}
-		named = append(named, peer.node.node)
+		named = append(named, peer.node.knownLocked())
 	}
-	return slices.Concat([]adapter.Node{l.node.node}, named, unnamed), nil
+	return slices.Concat([]adapter.Node{l.node.knownLocked()}, named, unnamed), nil
 }
 
 // FollowRoom implements adapter.RoomFollower.

@@ -16,22 +16,46 @@ type BusNode struct {
 	node adapter.Node // without an id if it has no name
 
 	// Guarded by Bus.mu.
-	links  map[string]*busLink
-	told   []func([]adapter.Node)
-	closed bool
-	dead   bool // killed
-	lost   bool // and missed
-	silent bool
+	links    map[string]*busLink
+	told     []func([]adapter.Node)
+	draining bool
+	closed   bool
+	dead     bool // killed
+	lost     bool // and missed
+	silent   bool
 }
 
 var (
 	_ adapter.Adapter = (*BusNode)(nil)
 	_ adapter.Member  = (*BusNode)(nil)
 	_ adapter.Status  = (*BusNode)(nil)
+	_ adapter.Drainer = (*BusNode)(nil)
 )
 
 // Node returns how the others know this node.
-func (n *BusNode) Node() adapter.Node { return n.node }
+func (n *BusNode) Node() adapter.Node {
+	n.bus.mu.Lock()
+	defer n.bus.mu.Unlock()
+	return n.knownLocked()
+}
+
+// knownLocked is what the node tells of itself.
+func (n *BusNode) knownLocked() adapter.Node {
+	known := n.node
+	known.Draining = n.draining
+	return known
+}
+
+// Drain implements adapter.Drainer. The others are told.
+func (n *BusNode) Drain() {
+	n.bus.mu.Lock()
+	again := n.draining
+	n.draining = true
+	n.bus.mu.Unlock()
+	if !again {
+		n.bus.tellMembership()
+	}
+}
 
 // Kill ends the node as a power cut does: nothing that it says arrives any more, it hears nothing, and the others notice
 // after BusOptions.Lapse. The server must be shut down nevertheless.

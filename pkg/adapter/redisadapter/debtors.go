@@ -193,7 +193,7 @@ func (l *line) nodes(ctx context.Context, a audience) ([]adapter.Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("redisadapter: nodes: %w", err)
 	}
-	nodes := append([]adapter.Node{l.membership.node}, p.named...)
+	nodes := append([]adapter.Node{l.membership.self()}, p.named...)
 	return append(nodes, make([]adapter.Node, p.unnamed)...), nil
 }
 

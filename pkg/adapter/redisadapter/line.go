@@ -293,6 +293,13 @@ func (l *line) Members() []adapter.Node {
 	return l.membership.members.Alive()
 }
 
+// Drain tells the other nodes that this one takes no new clients any more.
+func (l *line) Drain() {
+	if l.invalid == nil {
+		l.membership.drain()
+	}
+}
+
 // OnMembership adds a function that is called after each change of Members.
 func (l *line) OnMembership(f func([]adapter.Node)) {
 	if l.invalid == nil {

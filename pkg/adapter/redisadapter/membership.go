@@ -59,7 +59,6 @@ const (
 // membership knows the other nodes by their signs of life. Its run is one goroutine; what is heard is judged on the
 // goroutine of the subscriber, so that changes come one after the other.
 type membership struct {
-	node      adapter.Node
 	signature signature
 	interval  time.Duration
 	lapse     time.Duration
@@ -71,7 +70,8 @@ type membership struct {
 	complain  rate.Sometimes                // logs malformed announcements
 
 	mu        sync.Mutex
-	number    uint64 // of the newest own sign of life
+	node      adapter.Node // only Draining ever changes
+	number    uint64       // of the newest own sign of life
 	sent      time.Time
 	departed  bool                // said goodbye: a later sign would call this node back to life
 	strangers map[string]struct{} // ids of nodes with another signature
@@ -130,6 +130,24 @@ func (m *membership) heardAgain() {
 
 // hello asks all nodes to say who they are.
 func (m *membership) hello() { m.announce(membersChannel, announceHello, 0) }
+
+// drain tells the others at once, and with every sign of life from now on, that this node takes no new clients.
+func (m *membership) drain() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.node.Draining || m.departed {
+		return
+	}
+	m.node.Draining = true
+	m.sayLocked(membersChannel, announceAlive, m.number)
+}
+
+// self is how the others know this node.
+func (m *membership) self() adapter.Node {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.node
+}
 
 // goodbye tells the others not to wait.
 func (m *membership) goodbye() {

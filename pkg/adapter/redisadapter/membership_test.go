@@ -114,6 +114,24 @@ func TestMembership(t *testing.T) {
 			}
 		}
 
+		b.drain()
+		b.drain() // once more: no matter
+		synctest.Wait()
+		draining := func() (names []string) {
+			for _, n := range a.members.Alive() {
+				if n.Draining {
+					names = append(names, n.ID)
+				}
+			}
+			return names
+		}
+		if got := draining(); !slices.Equal(got, []string{"b"}) || !b.self().Draining {
+			t.Errorf("%q drain, want b", got)
+		}
+		time.Sleep(3 * time.Second) // with its signs of life too
+		if got := draining(); !slices.Equal(got, []string{"b"}) {
+			t.Errorf("%q drain after a while, want b", got)
+		}
 		end["b"]()                                       // vanishes
 		time.Sleep(5*time.Second + 500*time.Millisecond) // not at a heartbeat, which the air may carry behind the goodbye
 		expect(a, "c")
@@ -185,6 +203,11 @@ func TestAnnouncement(t *testing.T) {
 	if b, err := json.Marshal(want); err != nil || string(b) != text {
 		t.Errorf("announcement is %s, %v, want %s", b, err, text)
 	}
+	want.Node.Draining = true
+	if b, err := json.Marshal(want); err != nil || !strings.Contains(string(b), `"address":"10.0.0.1:80","draining":true}`) {
+		t.Errorf("announcement of a node that drains is %s, %v", b, err)
+	}
+	want.Node.Draining = false
 	if got, err := decodeAnnouncement(text); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("decodeAnnouncement = %+v, %v, want %+v", got, err, want)
 	}

@@ -17,6 +17,7 @@ var (
 	_ adapter.Counted = (*pubSub)(nil)
 	_ adapter.Traced  = (*pubSub)(nil)
 	_ adapter.Member  = (*pubSub)(nil)
+	_ adapter.Drainer = (*pubSub)(nil)
 )
 
 // NewPubSub returns an adapter over Redis Pub/Sub in the format of @socket.io/redis-adapter 8. Its links implement

@@ -63,6 +63,7 @@ var (
 	_ adapter.Counted = (*shardedAdapter)(nil)
 	_ adapter.Traced  = (*shardedAdapter)(nil)
 	_ adapter.Member  = (*shardedAdapter)(nil)
+	_ adapter.Drainer = (*shardedAdapter)(nil)
 )
 
 // NewSharded returns an adapter over the sharded Pub/Sub of Redis 7 in the format of Node's createShardedAdapter

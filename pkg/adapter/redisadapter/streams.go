@@ -114,6 +114,7 @@ var (
 	_ adapter.Counted = (*streams)(nil)
 	_ adapter.Traced  = (*streams)(nil)
 	_ adapter.Member  = (*streams)(nil)
+	_ adapter.Drainer = (*streams)(nil)
 	_ adapter.Keeper  = (*streams)(nil)
 )
 

@@ -29,7 +29,7 @@ func TestCloseEndsRelaysPolitely(t *testing.T) {
 		for { // whatever comes before is whole
 			_ = w.conn.SetReadDeadline(time.Now().Add(patience))
 			_, data, err := w.conn.ReadMessage()
-			if websocket.IsCloseError(err, websocket.CloseNoStatusReceived) {
+			if websocket.IsCloseError(err, websocket.CloseGoingAway) {
 				break
 			}
 			if err != nil || !strings.HasPrefix(string(data), `42["echo","`) {
@@ -46,6 +46,41 @@ func TestCloseEndsRelaysPolitely(t *testing.T) {
 	}
 }
 
+// Relays are handed over one by one, and none is added meanwhile.
+func TestHandOver(t *testing.T) {
+	nodes := newCluster(t, setup{}, "a", "b")
+	var relayed []*ws
+	for range 4 {
+		relayed = append(relayed, join(t, nodes[0], nodes[1]).upgrade())
+	}
+	late := join(t, nodes[0], nodes[1])
+	f := nodes[1].forward
+	if told, left := f.HandOver(0), f.Relays(); told != 0 || left != 4 {
+		t.Errorf("HandOver(0) = %d, %d relays are left, want 0 and 4", told, left)
+	}
+	refusedUpgrade(t, nodes[1], late.sid)
+	if status, _ := late.post(`42["echo",1]`); status != http.StatusOK {
+		t.Errorf("POST while handing over: %d", status)
+	}
+	if told, left := f.HandOver(1), f.Relays(); told != 1 || left != 3 {
+		t.Errorf("HandOver(1) = %d, %d relays are left, want 1 and 3", told, left)
+	}
+	until(t, "one relay ends", func() bool { return f.Stats().Relayed == 3 })
+	if told, left := f.HandOver(100), f.Relays(); told != 3 || left != 0 {
+		t.Errorf("HandOver(100) = %d, %d relays are left, want 3 and 0", told, left)
+	}
+	for _, w := range relayed {
+		if err := w.fails(); !websocket.IsCloseError(err, websocket.CloseGoingAway) {
+			t.Errorf("a relayed WebSocket ended with %v, want the close frame 1001", err)
+		}
+		w.conn.Close()
+	}
+	until(t, "all relays end", func() bool { return f.Stats().Relayed == 0 })
+	if n := f.Relays(); n != 0 {
+		t.Errorf("%d relays are counted when none is there", n)
+	}
+}
+
 // Between Drain and Close a node answers its own clients, however long that takes; those of other nodes lose nothing by it.
 func TestDrainPassesRequestsOn(t *testing.T) {
 	nodes := newCluster(t, setup{}, "a", "b")
@@ -53,7 +88,7 @@ func TestDrainPassesRequestsOn(t *testing.T) {
 	c := join(t, nodes[0], nodes[1])
 	nodes[1].forward.Drain()
 	nodes[1].forward.Drain() // once more: no matter
-	if err := w.fails(); !websocket.IsCloseError(err, websocket.CloseNoStatusReceived) {
+	if err := w.fails(); !websocket.IsCloseError(err, websocket.CloseGoingAway) {
 		t.Errorf("the relayed WebSocket ended with %v, want a close frame", err)
 	}
 	w.conn.Close()

@@ -62,10 +62,12 @@ type Forwarder struct {
 	peers    map[string]*peer // by node id
 	arrivals uint64           // of peers
 	told     bool             // the membership has called
+	sealed   bool             // relays nothing new
 	draining bool
 	closing  bool
 	closed   bool
 	relays   map[*relay]struct{}
+	leaving  int           // relays that were told to close
 	active   int           // requests that are passed on
 	idle     chan struct{} // closed when closing and nothing is active
 	pumping  sync.WaitGroup
@@ -110,7 +112,7 @@ func (o *Options) setDefaults(next http.Handler) error {
 		o.Path = cmp.Or(o.Path, server.Path())
 		o.Tag = cmp.Or(o.Tag, server.RouteTag())
 	}
-	o.Path = "/" + strings.Trim(cmp.Or(o.Path, "/socket.io/"), "/") + "/"
+	o.Path = strings.TrimSuffix("/"+strings.Trim(cmp.Or(o.Path, "/socket.io/"), "/"), "/") + "/"
 	switch {
 	case o.Members == nil:
 		return errors.New("forward: Options.Members is missing: the adapter does not know the other nodes by name")
@@ -262,6 +264,32 @@ func (f *Forwarder) idleLocked() {
 	}
 }
 
+// Relays returns how many WebSockets are relayed, without those that were told to close.
+func (f *Forwarder) Relays() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.relays) - f.leaving
+}
+
+// HandOver tells n of the relayed WebSockets, or all, to close between two messages, and returns how many these are. Their clients
+// come back through another node, while the sessions of those that poll stay. From the first call on, also with 0, no upgrade is relayed
+// any more, so clients stay on polling. It is for socketio.DrainOptions.Relays, which calls it before Drain.
+func (f *Forwarder) HandOver(n int) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sealed = true
+	told := 0
+	for r := range f.relays { // in random order
+		if told >= n {
+			break
+		}
+		if f.farewellLocked(r) {
+			told++
+		}
+	}
+	return told
+}
+
 // Drain prepares the end: no upgrade is relayed any more, so clients stay on polling; relayed WebSockets are told to close
 // between two messages. GET and POST are passed on until Close, since their sessions live on elsewhere. Changes of the membership do
 // not matter any more, since the adapter may close.
@@ -271,9 +299,9 @@ func (f *Forwarder) Drain() {
 	if f.draining {
 		return
 	}
-	f.draining = true
+	f.draining, f.sealed = true, true
 	for r := range f.relays {
-		r.farewell()
+		f.farewellLocked(r)
 	}
 }
 

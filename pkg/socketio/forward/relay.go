@@ -17,8 +17,8 @@ const (
 	lastFrame = time.Second
 )
 
-// closeFrame ends a WebSocket without a code, as the server's own do.
-var closeFrame = []byte{0x88, 0}
+// closeFrame ends a WebSocket with the code 1001, going away, as the server's own do when it stops.
+var closeFrame = []byte{0x88, 2, 0x03, 0xe9}
 
 // relay passes the bytes of a WebSocket in both directions. It has a goroutine for each, and no buffer while nothing moves.
 type relay struct {
@@ -36,7 +36,7 @@ func (f *Forwarder) start(r *relay, head, fromOwner, fromClient []byte) {
 	boundKernel(r.owner)
 	fromOwner = append(head, fromOwner...)
 	f.mu.Lock()
-	ok := !f.draining && r.peer.ctx.Err() == nil
+	ok := !f.sealed && r.peer.ctx.Err() == nil
 	if ok {
 		f.relays[r] = struct{}{}
 		r.peer.relays[r] = struct{}{}
@@ -101,10 +101,14 @@ func (r *relay) cut() {
 	_ = r.owner.Close()
 }
 
-// farewell makes the client's direction end between two messages.
-func (r *relay) farewell() {
-	r.leaving.Store(true)
+// farewellLocked makes the client's direction of a relay end between two messages, and reports whether that is new.
+func (f *Forwarder) farewellLocked(r *relay) bool {
+	if r.leaving.Swap(true) {
+		return false
+	}
+	f.leaving++
 	_ = r.owner.SetReadDeadline(time.Unix(1, 0)) // fails only if it is closed, which ends it too
+	return true
 }
 
 // sayGoodbye tells the client that the connection ends, as soon as that is no part of a message. What the owner says then is
@@ -130,6 +134,9 @@ func (r *relay) sayGoodbye(p *pump) error {
 func (f *Forwarder) forget(r *relay) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if _, ok := f.relays[r]; ok && r.leaving.Load() {
+		f.leaving--
+	}
 	delete(f.relays, r)
 	delete(r.peer.relays, r)
 }

@@ -1,6 +1,7 @@
 package forward
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -104,6 +105,7 @@ func parseTicket(s string) (*ticket, error) {
 
 // claim is the part of a request that the signature covers besides the ticket's own fields.
 type claim struct {
+	purpose                   string // empty: to be forwarded
 	method, target, sid, host string
 	header                    http.Header
 }
@@ -111,7 +113,7 @@ type claim struct {
 // sum returns the HMAC of ticket and claim. Every part is written with its length, so that none can pass for another.
 func (t *ticket) sum(secret []byte, c *claim) []byte {
 	h := hmac.New(sha256.New, secret)
-	write(h, "chorus forward "+version)
+	write(h, "chorus "+cmp.Or(c.purpose, "forward")+" "+version)
 	for _, part := range []string{c.method, c.target, c.sid, c.host, t.scheme(), t.client} {
 		write(h, part)
 	}

@@ -29,9 +29,9 @@ var heads = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
 // serveUpgrade passes a request for a WebSocket on to the node that has its session, and relays what follows.
 func (f *Forwarder) serveUpgrade(w http.ResponseWriter, r *http.Request, p *peer, sid string) {
 	f.mu.Lock()
-	draining := f.draining
+	sealed := f.sealed
 	f.mu.Unlock()
-	if draining || !f.begin() {
+	if sealed || !f.begin() {
 		f.unknown(w, r)
 		return
 	}

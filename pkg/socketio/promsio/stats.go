@@ -98,7 +98,7 @@ func (s sink) transport(t socketio.TransportStats) {
 		s.counter(connectionsClosed, n, name, reason)
 	}
 	s.counter(slowCloses, ended["slow_consumer"], name)
-	s.counter(drained, ended["drain"], name)
+	s.counter(drained, t.Drained, name)
 	s.counters(handshakesDone, handshakes, t.Handshakes, name)
 	s.counter(bytesReceived, t.BytesReceived, name)
 	s.counter(bytesSent, t.BytesSent, name)
