@@ -23,6 +23,7 @@ var errUnread = fmt.Errorf("the server reads nothing, %d bytes are waiting", max
 type client struct {
 	number int
 	node   int // index of its target
+	via    int // index of the target that relays its WebSocket; -1: none
 	swarm  *swarm
 	loop   *loop      // which serves it
 	stalls bool       // reads nothing once it is connected: what it misses is no loss
@@ -219,6 +220,10 @@ func (c *client) event(p []byte, now time.Duration) {
 	count.delivered.Add(1)
 	if m.at >= c.swarm.measureFrom.Load() {
 		// Nothing is measured before all have connected, so only c's loop comes here.
+		if c.swarm.timed != nil {
+			c.swarm.timed(c, m, int64(now)-m.at)
+			return
+		}
 		own := c.swarm.clients[c.swarm.crowd.sender(m.sender)].node == c.node
 		c.loop.latency(own).record(int64(now) - m.at)
 	}
@@ -275,6 +280,9 @@ func (c *client) failLocked(err error) {
 	c.fd = -1
 	if c.joined && c.stalls {
 		c.loop.count.stalledClosed.Add(1)
+		return
+	}
+	if c.joined && c.swarm.ended != nil && c.swarm.ended(c) {
 		return
 	}
 	if c.joined {

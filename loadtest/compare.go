@@ -17,7 +17,7 @@ type compareCmd struct {
 	drawing  `embed:""`
 	Chorus   string        `default:"bin/chorus" help:"Chorus program (default: ${default})."`
 	Peer     string        `default:"loadtest/node" help:"Folder of the Node.js peer, with npm ci done (default: ${default})."`
-	Loads    []string      `default:"fanout,flood,flood5000,two-nodes,idle,connect" help:"Loads; there are growth, rooms, stalled and storm too (default: ${default})."`
+	Loads    []string      `default:"fanout,flood,flood5000,two-nodes,idle,connect" help:"Loads; there are growth, rooms, stalled, storm and drain too (default: ${default})."`
 	Runs     int           `default:"3" help:"Runs of each server and each load (default: ${default})."`
 	Clients  int           `default:"1000" help:"Connections of fanout, flood and two-nodes (default: ${default})."`
 	Rate     float64       `default:"20" help:"Messages per second of fanout and two-nodes (default: ${default})."`

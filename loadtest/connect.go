@@ -117,7 +117,7 @@ func (s *swarm) connectAll(ctx context.Context, plan connectPlan) (*connects, er
 func (s *swarm) join(ctx context.Context, c *client, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errors.New("no answer to CONNECT in time"))
 	defer cancel()
-	fd, read, err := dial(ctx, s.targets[c.node], c.stalls)
+	fd, read, err := s.dial(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -131,6 +131,14 @@ func (s *swarm) join(ctx context.Context, c *client, timeout time.Duration) erro
 		c.close()
 		return context.Cause(ctx)
 	}
+}
+
+// dial opens the connection of a client.
+func (s *swarm) dial(ctx context.Context, c *client) (fd int, read []byte, err error) {
+	if c.via >= 0 {
+		return dialThrough(ctx, s.targets[c.node], s.targets[c.via])
+	}
+	return dial(ctx, s.targets[c.node], c.stalls)
 }
 
 // runConnect connects the clients and measures nothing else.

@@ -22,6 +22,7 @@ type nodeSpec struct {
 	addr, internal string
 	redisURL       string        // empty: alone
 	ping           time.Duration // 0: the server's default
+	args           []string      // for Chorus only
 }
 
 // A starter starts nodes of one contender.
@@ -55,7 +56,7 @@ func (c chorus) start(n nodeSpec) (*server, error) {
 	if n.ping > 0 {
 		args = append(args, "--ping-interval", n.ping.String())
 	}
-	return startServer("chorus", nil, c.program, args...)
+	return startServer("chorus", nil, c.program, append(args, n.args...)...)
 }
 
 // roomServer is Chorus as the library is used, with rooms that clients may join.
@@ -75,9 +76,11 @@ func (roomServer) start(n nodeSpec) (*server, error) {
 
 // clusterSpec says what is started for one run.
 type clusterSpec struct {
-	nodes int
-	redis bool
-	ping  time.Duration
+	nodes    int
+	redis    bool
+	redisURL string // of one that runs already
+	ping     time.Duration
+	args     []string
 }
 
 // startCluster starts Redis, if wanted, and nodes on free ports. The returned
@@ -90,7 +93,7 @@ func startCluster(ctx context.Context, s starter, spec clusterSpec) (set *settin
 		}
 	}()
 	set = &setting{loops: 1, parallel: 32, timeout: 20 * time.Second}
-	var redisURL string
+	redisURL := spec.redisURL
 	if spec.redis {
 		redis, addr, err := startRedis(ctx)
 		if redis != nil {
@@ -106,13 +109,14 @@ func startCluster(ctx context.Context, s starter, spec clusterSpec) (set *settin
 		if err != nil {
 			return nil, nil, err
 		}
-		node, err := s.start(nodeSpec{addr: addrs[0], internal: addrs[1], redisURL: redisURL, ping: spec.ping})
+		node, err := s.start(nodeSpec{addr: addrs[0], internal: addrs[1], redisURL: redisURL, ping: spec.ping, args: spec.args})
 		if err != nil {
 			return nil, nil, err
 		}
 		running = append(running, node)
 		set.pids = append(set.pids, node.pid())
 		set.targets = append(set.targets, target{addrs[0], "/socket.io/"})
+		set.internal, set.last = addrs[1], node
 	}
 	if err := running.waitReady(ctx, set.targets); err != nil {
 		return nil, nil, err

@@ -50,7 +50,7 @@ func dial(ctx context.Context, t target, small bool) (fd int, read []byte, err e
 			return -1, nil, err
 		}
 	}
-	if read, err = upgrade(conn, t); err != nil {
+	if read, err = upgrade(conn, t, ""); err != nil {
 		return -1, nil, err
 	}
 	if fd, err = descriptor(conn); err != nil {
@@ -68,10 +68,14 @@ func shrinkBuffer(_, _ string, raw syscall.RawConn) error {
 	return errors.Join(err, failure)
 }
 
-func upgrade(conn net.Conn, t target) (read []byte, err error) {
-	_, err = fmt.Fprintf(conn, "GET %s?EIO=4&transport=websocket HTTP/1.1\r\nHost: %s\r\n"+
+// upgrade makes a connection a WebSocket: that of a session, or without one of a new session.
+func upgrade(conn net.Conn, t target, sid string) (read []byte, err error) {
+	if sid != "" {
+		sid = "&sid=" + sid
+	}
+	_, err = fmt.Fprintf(conn, "GET %s?EIO=4&transport=websocket%s HTTP/1.1\r\nHost: %s\r\n"+
 		"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\n\r\n",
-		t.path, t.addr, websocketKey)
+		t.path, sid, t.addr, websocketKey)
 	if err != nil {
 		return nil, err
 	}

@@ -212,3 +212,34 @@ func (c *compareCmd) storm(ctx context.Context, who contender) (outcome, error) 
 		mistakes: r.mistakes(), noise: r.OthersBusy, curves: filled(curve{"", &r.back}),
 	}, nil
 }
+
+// drainDefaults are those of loadtest drain.
+var drainDefaults = drainPlan{
+	Rate: 4, Size: 100, Before: 10 * time.Second, Relayed: 0.5, LameDuck: 2 * time.Second, Spread: 20 * time.Second, Patience: time.Minute,
+}
+
+func (c *compareCmd) drain(ctx context.Context, who contender) (outcome, error) {
+	set, stop, err := start(ctx, who.server, drainDefaults.spec(drainNodes), drainClients)
+	if err != nil {
+		return outcome{}, err
+	}
+	defer stop()
+	r, err := runDrain(ctx, set, drainDefaults)
+	if err != nil {
+		return outcome{}, err
+	}
+	if r.Before == nil || r.During == nil || r.Outage == nil {
+		return outcome{}, fmt.Errorf("nothing was delivered, or nobody came back: %v", r.Errors)
+	}
+	refused := 0
+	for _, n := range r.Refused {
+		refused += n
+	}
+	return outcome{
+		figures: []float64{
+			float64(r.Moving), float64(r.Back), r.Seconds, r.BackSeconds, float64(refused), float64(r.PassedOn),
+			r.Outage.P50, r.Outage.P99, r.Outage.Max, r.Before.P99, r.During.P99, r.Ratio,
+		},
+		mistakes: r.mistakes(), noise: r.OthersBusy, curves: r.curves(),
+	}, nil
+}

@@ -34,6 +34,8 @@ const (
 	stalledClients, stalledCount, stalledRate, stalledSize = 10_000, 100, 4, 4000
 	stalledDuration                                        = 20 * time.Second // longer than a server may wait for a client
 
+	drainClients, drainNodes = 5000, 3
+
 	stormBystanders = 1000
 	stormWithin     = 2 * time.Second
 )
@@ -57,6 +59,8 @@ const (
 	besideRow     = "p99 of the others beside stalled ones / without"
 	stalledMemory = "memory at most above that before, MB per stalled client"
 	stormRow      = "memory at most / before"
+	drainRow      = "p99 of the others during the drain / before"
+	refusedRow    = "handshakes that the others refused"
 )
 
 // loads returns all of them, in the order of the bars that were set.
@@ -114,6 +118,18 @@ func (c *compareCmd) loads() []load {
 				"longest time without a ping, s"),
 			bars: []bar{{row: stormRow, limit: 1.3}},
 			run:  c.storm,
+		},
+		{
+			name:  "drain",
+			title: fmt.Sprintf("One of %d nodes drained, %d clients, half of the WebSockets relayed, %g messages/s to all", drainNodes, drainClients, drainDefaults.Rate),
+			rows: []string{
+				"clients that depended on the node", "of these back", "s of the drain", "s until all were back", refusedRow,
+				"attempts that the drained node refused", "outage p50, ms", "outage p99, ms", "longest outage, ms", "p99 of the others before, ms",
+				"p99 of the others during the drain, ms", drainRow,
+			},
+			bars:  []bar{{row: drainRow, limit: 2}},
+			alone: true,
+			run:   c.drain,
 		},
 	}
 }

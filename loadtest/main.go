@@ -9,6 +9,7 @@
 //	loadtest idle     connections that only answer heartbeats
 //	loadtest connect  connections made at a rate
 //	loadtest storm    connections that are cut at once and come back, beside others
+//	loadtest drain    one of several nodes hands its clients over to the others
 //	loadtest compare  Chorus beside Node's socket.io, interleaved runs
 //	loadtest adapters the adapters of both alone: what a message between nodes costs
 //
@@ -36,6 +37,7 @@ type cli struct {
 	Idle    idleCmd    `cmd:"" help:"Hold connections that only answer heartbeats; report memory per connection and cost per ping."`
 	Connect connectCmd `cmd:"" help:"Connect clients at a rate, or as fast as it goes; report the time that it takes and its cost."`
 	Storm   stormCmd   `cmd:"" help:"Cut many connections at once, whose clients come back; report how, and what it did to the others."`
+	Drain   drainCmd   `cmd:"" help:"Drain one of several nodes; report how its clients come back, and what it did to the others."`
 	Compare compareCmd `cmd:"" help:"Run Chorus and Node's socket.io in turn; print medians, spread and ratios."`
 
 	RoomServer  roomServerCmd  `cmd:"" hidden:"" help:"The server under test for rooms."`

@@ -121,7 +121,9 @@ type setting struct {
 	parallel int
 	timeout  time.Duration
 	pids     []int
-	redisPID int // 0: none
+	redisPID int     // 0: none
+	internal string  // internal address of the last node
+	last     *server // that node; nil: it is not ours
 	progress *progress
 }
 

@@ -42,6 +42,11 @@ type swarm struct {
 	// client connects.
 	echo func(sender *client, m message)
 
+	// timed, if not nil, gets the latency of what a client heard while messages are measured, instead of the loop's
+	// histograms; ended, when a connection ended, says whether that was to be expected. The client is locked.
+	timed func(c *client, m message, latency int64)
+	ended func(c *client) bool
+
 	watched   int       // clients, the first, whose pings are timed; set it before the first connects
 	heartbeat heartbeat // of the servers
 
@@ -110,7 +115,7 @@ func newSwarm(targets []target, loops int, c crowd) (*swarm, error) {
 	for i := range c.clients {
 		first, n := c.heard(i)
 		s.clients = append(s.clients, &client{
-			number: i, node: i % len(targets), swarm: s, loop: s.loops[i%loops], fd: -1, stalls: c.stalls(i),
+			number: i, node: i % len(targets), via: -1, swarm: s, loop: s.loops[i%loops], fd: -1, stalls: c.stalls(i),
 			ready: make(chan error, 1), first: first, streams: make([]stream, n),
 		})
 	}
