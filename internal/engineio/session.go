@@ -258,13 +258,7 @@ func (s *Session) Handler() Handler {
 
 // shutdown ends the session because the engine closes, or is about to.
 func (s *Session) shutdown(reason Reason) bool {
-	how := flush
-	s.mu.Lock()
-	if _, n := s.outbox.Len(); n == 0 && s.index.Load() == polling {
-		how = discard // a pending GET is answered all the same
-	}
-	s.mu.Unlock()
-	open := s.end(reason, nil, how, nil)
+	open := s.end(reason, nil, flush, nil) // also where nothing waits: a client between two polls is to hear of the end
 	s.mu.Lock()
 	if s.state == stateClosing && s.index.Load() == polling {
 		s.beat.endBy = s.engine.now() + linger
