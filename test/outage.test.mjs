@@ -14,7 +14,7 @@ const nodeOf = (client) => nodes.find(({ id }) => client.io.engine.id?.startsWit
 
 before(async () => {
   redis = await Redis.start();
-  const args = ["--drain.lame-duck", "1500ms", "--drain.status", "404"];
+  const args = ["--drain.lame-duck", "1500ms", "--drain.spread", "500ms", "--drain.status", "404"];
   nodes = await Promise.all(["n1", "n2", "n3"].map((id) => Node.serve(id, { redis, args })));
   proxy = await HAProxy.start(nodes);
   clients = []; // one after the other: HAProxy counts the connections that are there

@@ -247,7 +247,7 @@ func (s *Session) endTransportLocked(reason Reason, how ending, last *frame.Fram
 // and a WebSocket gets the close frame 1001. No close packet goes over a WebSocket: Node's server sends none there, official
 // clients ignore it, and python-engineio would not come back after it. A polling client that is between two requests has 2 seconds to
 // fetch what waits for it. It reports whether the session was open.
-func (s *Session) Leave() bool { return s.shutdown(ServerShutdown) }
+func (s *Session) Leave() bool { return s.endSoon(ServerShutdown, flush) }
 
 // Handler returns what Options.Connect made for the session; nil before that.
 func (s *Session) Handler() Handler {
@@ -256,9 +256,21 @@ func (s *Session) Handler() Handler {
 	return s.handler
 }
 
-// shutdown ends the session because the engine closes, or is about to.
-func (s *Session) shutdown(reason Reason) bool {
-	open := s.end(reason, nil, flush, nil) // also where nothing waits: a client between two polls is to hear of the end
+// shutdown ends the session because the engine closes, which does not wait for a polling client that is between two requests and
+// has nothing to fetch.
+func (s *Session) shutdown(reason Reason) {
+	how := flush
+	s.mu.Lock()
+	if _, n := s.outbox.Len(); n == 0 && s.index.Load() == polling {
+		how = discard // a pending GET is answered all the same
+	}
+	s.mu.Unlock()
+	s.endSoon(reason, how)
+}
+
+// endSoon ends the session and gives a polling client only a moment to fetch its last packets.
+func (s *Session) endSoon(reason Reason, how ending) bool {
+	open := s.end(reason, nil, how, nil)
 	s.mu.Lock()
 	if s.state == stateClosing && s.index.Load() == polling {
 		s.beat.endBy = s.engine.now() + linger

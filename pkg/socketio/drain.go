@@ -16,7 +16,8 @@ type DrainOptions struct {
 	// LameDuck is how long newcomers are refused before the first connection is closed: longer than a balancer takes to
 	// see that the server is not ready. Default none.
 	LameDuck time.Duration
-	// Spread is the time over which connections are closed, less if the context ends before. Default 20 s.
+	// Spread is the time over which connections are closed, less if the context ends before, or if they are fewer than ten for
+	// each second. Default 20 s.
 	Spread time.Duration
 	// Rate is how many connections are closed in a second, instead of what Spread asks for. Default from Spread.
 	Rate int

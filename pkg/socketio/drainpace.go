@@ -11,6 +11,8 @@ const (
 	lastCall = 5 * time.Second
 	// lastMoment is the part of the time until the deadline that is left for last words and the goodbye.
 	lastMoment = 0.1
+	// gentle is a rate that any node bears, connections per second: few connections do not take the whole spread.
+	gentle = 10
 )
 
 // drainPace says how fast the connections of a drain are closed.
@@ -57,7 +59,7 @@ func (p *drainPace) next(now time.Time, open int, t *takers) (DrainPhase, float6
 	}
 	rate := float64(p.rate)
 	if p.rate == 0 {
-		rate = float64(p.total) / p.spread.Seconds()
+		rate = max(gentle, float64(p.total)/p.spread.Seconds())
 	}
 	if p.limit > 0 {
 		rate = min(rate, float64(p.limit*max(1, t.free))/2/float64(t.draining+1))
