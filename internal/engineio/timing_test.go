@@ -529,6 +529,40 @@ func TestCloseIsBounded(t *testing.T) {
 	})
 }
 
+// Clients of a node that goes away hear of it in their transport's words, also one that is between two polls.
+func TestLeave(t *testing.T) {
+	bubble(t, func(o *Options) { o.PingInterval = time.Hour }, func(w *world) {
+		q, waiting := w.openPolling()
+		polled := make(chan string, 1)
+		go func() { polled <- w.do("GET", q, "") }()
+		between, idle := w.openPolling()
+		_, away := w.openPolling()
+		ws, c := w.openWS()
+		synctest.Wait()
+		for _, c := range []*client{waiting, idle, away, c} {
+			if !c.session.Leave() || c.session.Leave() {
+				t.Error("Leave does not tell that the session was open, or tells it twice")
+			}
+			if got := <-c.closed; got.reason != ServerShutdown {
+				t.Errorf("reason = %q", got.reason)
+			}
+		}
+		w.read(ws, "", 1001)
+		_ = ws.Close()
+		if got := <-polled; got != "1" {
+			t.Errorf("poll = %q, want the close packet", got)
+		}
+		if got := w.do("GET", between, ""); got != "6\x1e1" {
+			t.Errorf("the next poll = %q, want the close packet behind one that is not it", got)
+		}
+		time.Sleep(linger + ms)
+		synctest.Wait()
+		if n := len(w.Sessions()); n != 0 {
+			t.Errorf("%d sessions are left for clients that do not come", n)
+		}
+	})
+}
+
 func TestEngineClose(t *testing.T) {
 	bubble(t, func(o *Options) { o.PingInterval = time.Hour }, func(w *world) {
 		q, waiting := w.openPolling()
