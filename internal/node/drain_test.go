@@ -58,8 +58,8 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 // quickDrain are the settings of a drain that is over soon.
 var quickDrain = []string{"--drain.lame-duck=100ms", "--drain.spread=400ms", "--drain.timeout=8s"}
 
-// pair starts two nodes of a cluster, alpha and beta, that know each other.
-func pair(t *testing.T, args ...string) (alpha, beta *running) {
+// drainPair starts two nodes of a cluster, alpha and beta, that know each other.
+func drainPair(t *testing.T, args ...string) (alpha, beta *running) {
 	t.Helper()
 	broker := miniredis.RunT(t)
 	args = append([]string{"--redis.url=redis://" + broker.Addr()}, append(quickDrain, args...)...)
@@ -75,7 +75,7 @@ func pair(t *testing.T, args ...string) (alpha, beta *running) {
 }
 
 func TestDrainHandsOver(t *testing.T) {
-	alpha, beta := pair(t)
+	alpha, beta := drainPair(t)
 	public, internal := alpha.addrs()
 	var clients []*chatter
 	for range 5 {
@@ -108,7 +108,7 @@ func TestDrainHandsOver(t *testing.T) {
 
 // When the time is up the rest is cut, and the log tells how many.
 func TestDrainTimeout(t *testing.T) {
-	alpha, _ := pair(t, "--drain.rate=1", "--drain.timeout=1s")
+	alpha, _ := drainPair(t, "--drain.rate=1", "--drain.timeout=1s")
 	public, _ := alpha.addrs()
 	var clients []*chatter
 	for range 5 {
@@ -127,7 +127,7 @@ func TestDrainTimeout(t *testing.T) {
 }
 
 func TestDrainCommand(t *testing.T) {
-	alpha, _ := pair(t)
+	alpha, _ := drainPair(t)
 	public, internal := alpha.addrs()
 	client := join(t, public)
 	var out, errs bytes.Buffer
@@ -186,7 +186,7 @@ func TestSignalsBehindARequest(t *testing.T) {
 
 func TestWhoMayDrain(t *testing.T) {
 	const secret = "0123456789abcdef"
-	alpha, _ := pair(t, "--cluster.secret="+secret)
+	alpha, _ := drainPair(t, "--cluster.secret="+secret)
 	_, internal := alpha.addrs()
 	ask := func(query string, change func(*http.Request)) int {
 		t.Helper()
@@ -250,7 +250,7 @@ func TestWhoMayDrain(t *testing.T) {
 
 // What other nodes pass on is for clients, also when the path of Socket.IO is that of everything.
 func TestForwardsAreNoCommands(t *testing.T) {
-	alpha, beta := pair(t, "--path=/", "--no-page")
+	alpha, beta := drainPair(t, "--path=/", "--no-page")
 	first, internal := alpha.addrs()
 	second, _ := beta.addrs()
 	_, body := get(t, "http://"+first+"/?EIO=4&transport=polling")
