@@ -61,7 +61,7 @@ golden: node ## make the golden vectors anew from the npm packages
 	cd test/golden && npm ci --ignore-scripts && npm start --silent
 	cd test && npm ci --ignore-scripts && node golden/cluster.mjs && node golden/streams.mjs
 
-docs: go ## write the pages that are made from the code
+docs: go docs-metrics ## write the pages that are made from the code
 	@mkdir -p build
 	go run ./cmd/node config docs >build/configuration.md && mv build/configuration.md docs/configuration.md
 

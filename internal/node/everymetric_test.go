@@ -410,16 +410,19 @@ func (w *town) outage(broker *realRedis, a, b *node) {
 	w.until("chorus_redis_gap_seconds", a, b)
 }
 
-// leaving drains a node and ends it with its connections.
+// leaving drains a node.
 func (w *town) leaving(a *node) {
 	_ = join(w.T, a.at())
-	a.drain()
-	w.ask("GET", a.at()+handshake, "")
-	w.until("chorus_draining", a)
-	w.until("chorus_handshakes_total draining", a)
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := a.server.Shutdown(ctx); err != nil {
+	drained := make(chan error, 1)
+	go func() {
+		drained <- a.server.Drain(ctx, &socketio.DrainOptions{LameDuck: time.Second, Spread: 100 * time.Millisecond})
+	}()
+	w.until("chorus_draining", a)
+	w.ask("GET", a.at()+handshake, "")
+	w.until("chorus_handshakes_total draining", a)
+	if err := <-drained; err != nil {
 		w.Error(err)
 	}
 	w.until("chorus_drained_connections_total", a)
