@@ -10,7 +10,6 @@
 package epoll
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -111,22 +110,4 @@ func (s *Set) Calm() {
 func (s *Set) Close() {
 	_ = syscall.Close(s.event)
 	_ = s.file.Close()
-}
-
-// Read reads from a non-blocking descriptor.
-func Read(fd int, b []byte) (int, error) { return transfer(syscall.SYS_READ, fd, b) }
-
-// Write writes to a non-blocking descriptor.
-func Write(fd int, b []byte) (int, error) { return transfer(syscall.SYS_WRITE, fd, b) }
-
-func transfer(call uintptr, fd int, b []byte) (int, error) {
-	for {
-		n, _, e := syscall.RawSyscall(call, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
-		switch {
-		case e == 0:
-			return int(n), nil
-		case !errors.Is(e, syscall.EINTR):
-			return 0, e
-		}
-	}
 }
