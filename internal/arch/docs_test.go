@@ -60,12 +60,17 @@ func TestDocumentedCodeCompiles(t *testing.T) {
 	}
 	files := make(map[string]string) // of the overlay: where the go command sees it -> where it is
 	dir := t.TempDir()
-	for _, page := range []string{"README.md", "docs/guide.md", "docs/tutorial.md"} {
-		blocks := goBlocks(t, root, page)
-		if len(blocks) == 0 {
-			t.Errorf("%s has no Go code", page)
+	withCode := 0
+	for _, file := range documentation(t) {
+		page, err := filepath.Rel(root, file)
+		if err != nil {
+			t.Fatal(err)
 		}
-		pkg := filepath.Join(root, "docs", "code_"+strings.TrimSuffix(filepath.Base(page), ".md"))
+		blocks := goBlocks(t, root, page)
+		if len(blocks) > 0 {
+			withCode++
+		}
+		pkg := filepath.Join(root, "docs", "code_"+strings.NewReplacer("/", "_", ".md", "").Replace(filepath.ToSlash(page)))
 		for _, b := range blocks {
 			source, program := b.source(t)
 			name := fmt.Sprintf("line%d.go", b.line)
@@ -78,6 +83,9 @@ func TestDocumentedCodeCompiles(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+	if withCode < 3 {
+		t.Errorf("found Go code on %d pages", withCode)
 	}
 	overlay, err := json.Marshal(map[string]any{"Replace": files})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,34 +18,75 @@ var (
 	mdFence   = regexp.MustCompile("(?s)\n```.*?\n```")
 )
 
+// documentation lists the pages for people: README.md, those of docs/ and of deploy/.
+func documentation(t *testing.T) []string {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages := []string{filepath.Join(root, "README.md")}
+	for _, folder := range []string{"docs", "deploy"} {
+		found, err := filepath.Glob(filepath.Join(root, folder, "*.md"))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %d pages, %v", folder, len(found), err)
+		}
+		pages = append(pages, found...)
+	}
+	return pages
+}
+
+// link leads from a page to a file, which may be the page itself, and there perhaps to a heading.
+type link struct{ file, anchor string }
+
+// links are those of a page that do not leave the project.
+func links(t *testing.T, page string) (found []link) {
+	t.Helper()
+	for _, m := range mdLink.FindAllStringSubmatch(prose(read(t, page)), -1) {
+		target, anchor, _ := strings.Cut(m[1], "#")
+		switch {
+		case strings.Contains(target, "://"):
+		case target == "":
+			found = append(found, link{page, anchor})
+		default:
+			found = append(found, link{filepath.Join(filepath.Dir(page), target), anchor})
+		}
+	}
+	return found
+}
+
 // Links of the documentation lead to files and headings that exist.
 func TestDocumentedLinksLead(t *testing.T) {
-	root := filepath.Join("..", "..")
-	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
-	if err != nil || len(pages) == 0 {
-		t.Fatalf("%d pages, %v", len(pages), err)
-	}
-	links := 0
-	for _, page := range append(pages, filepath.Join(root, "README.md")) {
-		for _, m := range mdLink.FindAllStringSubmatch(prose(read(t, page)), -1) {
-			target, anchor, _ := strings.Cut(m[1], "#")
-			if strings.Contains(target, "://") {
-				continue
-			}
-			links++
-			file := page
-			if target != "" {
-				file = filepath.Join(filepath.Dir(page), target)
-			}
-			if _, err := os.Stat(file); err != nil {
+	n := 0
+	for _, page := range documentation(t) {
+		for _, to := range links(t, page) {
+			n++
+			if _, err := os.Stat(to.file); err != nil {
 				t.Errorf("%s: %v", page, err)
-			} else if anchor != "" && !anchors(read(t, file))[anchor] {
-				t.Errorf("%s: %s has no heading #%s", page, file, anchor)
+			} else if to.anchor != "" && !anchors(read(t, to.file))[to.anchor] {
+				t.Errorf("%s: %s has no heading #%s", page, to.file, to.anchor)
 			}
 		}
 	}
-	if links < 20 {
-		t.Errorf("found %d links", links)
+	if n < 100 {
+		t.Errorf("found %d links", n)
+	}
+}
+
+// Whoever begins at README.md finds the index of docs/, and there every page.
+func TestDocumentationIsReachable(t *testing.T) {
+	pages := documentation(t)
+	index := filepath.Join(filepath.Dir(pages[0]), "docs", "README.md")
+	leadsTo := func(from, to string) bool {
+		return slices.ContainsFunc(links(t, from), func(l link) bool { return l.file == to })
+	}
+	if !leadsTo(pages[0], index) {
+		t.Errorf("README.md does not lead to %s", index)
+	}
+	for _, page := range pages[1:] {
+		if filepath.Dir(page) == filepath.Dir(index) && page != index && !leadsTo(index, page) {
+			t.Errorf("%s does not lead to %s", index, page)
+		}
 	}
 }
 
