@@ -257,9 +257,7 @@ func TestGoroutines(t *testing.T) {
 	}
 	senders.Wait()
 	waitFor(t, func() bool { return received.Load() == 100*20*10 })
-	if n := runtime.NumGoroutine(); n > before {
-		t.Errorf("%d goroutines with 100 connections more, %d before", n, before)
-	}
+	waitFor(t, func() bool { return runtime.NumGoroutine() <= before }) // senders that are done may still be there
 }
 
 func TestModes(t *testing.T) {
