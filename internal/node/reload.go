@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -74,14 +76,14 @@ func (r *reloader) reload() {
 	}
 	changed, later := r.compare(l.settings(), fresh)
 	next := &l.cli.Serve
-	level := next.Log.level()
-	r.level.Set(min(level, r.level.Level())) // what is logged here is seen with either of them
+	r.level.Set(next.Log.level())
 	r.node.server.SetCORS(next.CORS.policy())
 	if fresh != nil && r.node.certificate != nil && r.node.certificate.replace(fresh) {
 		changed = append(changed, "certificate until "+r.node.certificate.leaf().NotAfter.String())
 	}
-	log.Info("settings are reloaded", "changed", changed, "need_restart", later)
-	r.level.Set(level)
+	told := slog.NewRecord(time.Now(), slog.LevelInfo, "settings are reloaded", 0)
+	told.Add("changed", changed, "need_restart", later)
+	_ = log.Handler().Handle(context.Background(), told) // whatever the level is now
 	r.node.countReload(nil)
 }
 
