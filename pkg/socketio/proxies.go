@@ -1,6 +1,7 @@
 package socketio
 
 import (
+	"iter"
 	"net"
 	"net/http"
 	"net/netip"
@@ -16,8 +17,7 @@ func (o *Options) fromClient(r *http.Request) *http.Request {
 		return r
 	}
 	client := netip.Addr{}
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for _, hop := range slices.Backward(hops) {
+	for hop := range hopsBackward(r.Header.Values("X-Forwarded-For")) {
 		addr := hostOf(strings.TrimSpace(hop))
 		if !addr.IsValid() {
 			break // nobody vouches for what stands before it
@@ -33,6 +33,22 @@ func (o *Options) fromClient(r *http.Request) *http.Request {
 	c := *r
 	c.RemoteAddr = net.JoinHostPort(client.String(), "0")
 	return &c
+}
+
+// hopsBackward are the parts of the headers from the last one on. What clients wrote in front of what counts is not even
+// looked at, however long it is.
+func hopsBackward(headers []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, rest := range slices.Backward(headers) {
+			for more := true; more; {
+				i := strings.LastIndexByte(rest, ',')
+				if more = i >= 0; !yield(rest[i+1:]) {
+					return
+				}
+				rest = rest[:max(i, 0)]
+			}
+		}
+	}
 }
 
 func (o *Options) trusts(addr netip.Addr) bool {
