@@ -117,13 +117,13 @@ func (c *serveCommand) drain(n *node, why string, signalled bool, signals <-chan
 	defer done()
 	d := &n.config.Drain
 	n.log.Info("shutting down", "cause", why, "lame_duck", d.LameDuck.String(), "spread", d.Spread.String(), "timeout", d.Timeout.String(),
-		"connections", n.connections())
+		"connections", n.server.Connections())
 	whole, cancel := context.WithTimeout(ctx, d.Timeout)
 	defer cancel()
 	draining, stop := context.WithTimeoutCause(ctx, d.Timeout-min(goodbyeTime, d.Timeout/4), fmt.Errorf("--drain.timeout (%s) is over", d.Timeout))
 	defer stop()
 	n.handOver(draining)
-	open := n.connections()
+	open := n.server.Connections()
 	err := n.shutdown(whole)
 	return cutShort(ctx, open, err)
 }
@@ -152,7 +152,7 @@ func untilNextSignal(signals <-chan os.Signal, requested bool) (ctx context.Cont
 
 // cutShort is the result of an end in which so many connections were open when they were to be closed: an error if a signal
 // made it short for them.
-func cutShort(ctx context.Context, open int64, err error) error {
+func cutShort(ctx context.Context, open int, err error) error {
 	if context.Cause(ctx) != errSecondSignal || open == 0 {
 		return err
 	}

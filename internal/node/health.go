@@ -17,7 +17,7 @@ type health struct {
 	Error       string    `json:"error,omitempty"`
 	Adapter     string    `json:"adapter"`
 	Nodes       int       `json:"nodes"` // of the cluster that this one knows, itself among them
-	Connections int64     `json:"connections"`
+	Connections int       `json:"connections"`
 	Draining    bool      `json:"draining"`
 	Since       time.Time `json:"since"` // the start of the node
 
@@ -28,7 +28,7 @@ type health struct {
 func (n *node) ready() (int, health) {
 	h := health{
 		Status: "ready", Node: n.id, Redis: "off", Adapter: n.config.adapterName(), Nodes: 1,
-		Connections: n.connections(), Draining: n.draining.Load(), Since: n.started,
+		Connections: n.server.Connections(), Draining: n.draining.Load(), Since: n.started,
 	}
 	if m, ok := n.adapter.(adapter.Member); ok {
 		h.Nodes += len(m.Members())

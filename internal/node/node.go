@@ -262,12 +262,3 @@ func (n *node) disconnect() error {
 	}
 	return nil
 }
-
-// connections returns how many clients are connected.
-func (n *node) connections() int64 {
-	var open int64
-	for _, t := range n.server.Stats().Transports {
-		open += t.Open
-	}
-	return open
-}

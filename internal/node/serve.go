@@ -82,7 +82,7 @@ func (c *serveCommand) end(n *node, signals <-chan os.Signal) error {
 	defer done()
 	polite, cancel := context.WithTimeout(ctx, politeEnd)
 	defer cancel()
-	open := n.connections()
+	open := n.server.Connections()
 	n.log.Info("shutting down", "cause", os.Interrupt.String(), "timeout", politeEnd.String(), "connections", open)
 	return cutShort(ctx, open, n.shutdown(polite))
 }

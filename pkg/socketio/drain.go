@@ -205,9 +205,7 @@ func (d *drain) run(ctx context.Context) error {
 
 // open counts the connections that are not being closed yet.
 func (d *drain) open() (n int) {
-	for _, t := range d.server.engine.Open() {
-		n += int(t)
-	}
+	n = d.server.Connections()
 	if d.Relays != nil {
 		n += d.Relays.Relays()
 	}

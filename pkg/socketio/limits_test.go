@@ -57,7 +57,7 @@ func TestMaxConnectionsTogether(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if open := server.Stats().Transports[0].Open; open != 5 {
+	if open := server.Stats().Transports[0].Open; open != 5 || server.Connections() != 5 {
 		t.Errorf("%d connections, want 5", open)
 	}
 }

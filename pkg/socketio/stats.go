@@ -86,6 +86,15 @@ type serverCounters struct {
 
 var transportNames = [2]string{Polling, WebSocket}
 
+// Connections returns how many connections are open. Unlike Stats it visits none of them, so that it may be asked at any time, by
+// anybody. Safe for concurrent use.
+func (s *Server) Connections() (n int) {
+	for _, open := range s.engine.Open() {
+		n += int(open)
+	}
+	return n
+}
+
 // Stats returns the figures of the server. It visits every namespace and connection: call it to be scraped, not in a
 // loop.
 func (s *Server) Stats() Stats {
