@@ -131,7 +131,8 @@ func TestDrainCommand(t *testing.T) {
 	public, internal := alpha.addrs()
 	client := join(t, public)
 	var out, errs bytes.Buffer
-	if code := Main([]string{"drain", "--addr=" + internal, "--wait"}, make(chan os.Signal), &out, &errs); code != exitOK {
+	file := settingsFile(t, "addr: "+public+"\ninternal_addr: "+internal+"\n") // its own
+	if code := Main([]string{"drain", "--config=" + file, "--wait"}, make(chan os.Signal), &out, &errs); code != exitOK {
 		t.Errorf("exit code %d, want 0: %s", code, errs.String())
 	}
 	client.ended()

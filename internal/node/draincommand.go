@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -27,7 +26,7 @@ const (
 
 // drainCommand asks a running node to drain.
 type drainCommand struct {
-	Addr    string        `default:"127.0.0.1:9464" env:"CHORUS_INTERNAL_ADDR" help:"Internal address of the node."`
+	Node    askedNode     `embed:""`
 	Wait    bool          `env:"-" help:"Show the progress, and return when the node has ended."`
 	Timeout time.Duration `default:"5m" env:"-" help:"How long it may take at most, with --wait."`
 	Cluster struct {
@@ -38,17 +37,14 @@ type drainCommand struct {
 	secret []byte
 }
 
-// Validate is called by kong.
-func (c *drainCommand) Validate() error {
-	if err := validateAddr("addr", c.Addr); err != nil {
-		return err
-	}
+func (c *drainCommand) validate() error {
+	var hasty error
 	if c.Timeout <= 0 {
-		return fmt.Errorf("--timeout: must be positive, got %s", c.Timeout)
+		hasty = invalidf("timeout", "must be positive, got %s", c.Timeout)
 	}
 	f, err := (&clusterConfig{Secret: c.Cluster.Secret, SecretFile: c.Cluster.SecretFile}).forwarding(true)
 	c.secret = f.secret
-	return err
+	return errors.Join(c.Node.validate(), hasty, err)
 }
 
 // Run asks, and shows what the node says.
@@ -95,13 +91,9 @@ func (c *drainCommand) drain(ctx context.Context, client *http.Client, out io.Wr
 	return nil
 }
 
-// url returns the address of something on the internal listener. An address of all interfaces is this host's.
+// url returns the address of something on the internal listener.
 func (c *drainCommand) url(path, query string) string {
-	host, port, _ := net.SplitHostPort(c.Addr) // validated
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return (&url.URL{Scheme: "http", Host: net.JoinHostPort(host, port), Path: path, RawQuery: query}).String()
+	return (&url.URL{Scheme: "http", Host: c.Node.address(), Path: path, RawQuery: query}).String()
 }
 
 // look asks which node this is and how it does.
@@ -119,7 +111,7 @@ func (c *drainCommand) look(ctx context.Context, client *http.Client) (health, e
 	defer answer.Body.Close()
 	var h health
 	if err := json.NewDecoder(io.LimitReader(answer.Body, 64<<10)).Decode(&h); err != nil || h.Node == "" {
-		return health{}, fmt.Errorf("--addr: %s is not the internal address of a node (%s)", c.Addr, answer.Status)
+		return health{}, fmt.Errorf("%s is not the internal address of a node (%s)", c.Node.address(), answer.Status)
 	}
 	return h, nil
 }

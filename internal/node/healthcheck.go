@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -12,37 +11,27 @@ import (
 
 // healthcheckCommand asks a running node, for images that have no other program to do so.
 type healthcheckCommand struct {
-	Addr         string        `default:"" env:"-" placeholder:"HOST:PORT" help:"Internal address of the node. Empty: that of --internal-addr."`
-	InternalAddr string        `default:"127.0.0.1:9464" help:"Internal address, as the node has it."`
-	Ready        bool          `env:"-" help:"Ask whether it should get new clients (/readyz), not whether it lives (/healthz)."`
-	Timeout      time.Duration `default:"3s" env:"-" help:"How long the answer may take."`
+	Node    askedNode     `embed:""`
+	Ready   bool          `env:"-" help:"Ask whether it should get new clients (/readyz), not whether it lives (/healthz)."`
+	Timeout time.Duration `default:"3s" env:"-" help:"How long the answer may take."`
 }
 
 func (c *healthcheckCommand) validate() error {
 	if c.Timeout <= 0 {
 		return invalidf("timeout", "must be positive, got %s", c.Timeout)
 	}
-	if c.Addr != "" {
-		return validateAddr("addr", c.Addr)
-	}
-	if c.InternalAddr == "" {
-		return invalidf("internal-addr", "is empty: a node without an internal address cannot be asked")
-	}
-	return validateAddr("internal-addr", c.InternalAddr)
+	return c.Node.validate()
 }
 
 // Run prints what the node answers and fails unless it is well.
 func (c *healthcheckCommand) Run(p *process) error {
-	addr, path := c.InternalAddr, "/healthz"
-	if c.Addr != "" {
-		addr = c.Addr
-	}
+	path := "/healthz"
 	if c.Ready {
 		path = "/readyz"
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), c.Timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+reachable(addr)+path, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.Node.address()+path, nil)
 	if err != nil {
 		return err
 	}
@@ -62,19 +51,4 @@ func (c *healthcheckCommand) Run(p *process) error {
 	}
 	_, err = fmt.Fprintln(p.stdout, text)
 	return err
-}
-
-// reachable returns an address on which a node listens as one to connect to: all interfaces have the loopback among them.
-func reachable(addr string) string {
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		return addr
-	}
-	switch ip := net.ParseIP(host); {
-	case host == "" || ip.Equal(net.IPv4zero):
-		host = "127.0.0.1"
-	case ip.Equal(net.IPv6zero):
-		host = "::1"
-	}
-	return net.JoinHostPort(host, port)
 }

@@ -61,13 +61,15 @@ func TestHealthcheckOfNobody(t *testing.T) {
 	}
 }
 
-func TestReachable(t *testing.T) {
+func TestAddressOfAnAskedNode(t *testing.T) {
 	for listen, want := range map[string]string{
 		":9464": "127.0.0.1:9464", "0.0.0.0:9464": "127.0.0.1:9464", "[::]:9464": "[::1]:9464",
 		"10.0.0.7:9464": "10.0.0.7:9464", "localhost:9464": "localhost:9464",
 	} {
-		if got := reachable(listen); got != want {
-			t.Errorf("reachable(%q) = %q, want %q", listen, got, want)
+		for _, n := range []askedNode{{Addr: listen}, {InternalAddr: listen}} {
+			if got := n.address(); got != want {
+				t.Errorf("%+v: %q, want %q", n, got, want)
+			}
 		}
 	}
 }
