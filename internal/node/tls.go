@@ -71,8 +71,17 @@ func (c *certificate) config() *tls.Config {
 // replace takes over another certificate and reports whether it is another.
 func (c *certificate) replace(fresh *certificate) bool {
 	next := fresh.current.Load()
-	before := c.current.Swap(next)
-	return !bytes.Equal(before.pair.Leaf.Raw, next.pair.Leaf.Raw)
+	return c.current.Swap(next).differs(next)
+}
+
+// renew is replace for one that was read again from the files of before, unless other files were named meanwhile.
+func (c *certificate) renew(before *loadedPair, fresh *certificate) bool {
+	next := fresh.current.Load()
+	return before.differs(next) && c.current.CompareAndSwap(before, next)
+}
+
+func (p *loadedPair) differs(next *loadedPair) bool {
+	return !bytes.Equal(p.pair.Leaf.Raw, next.pair.Leaf.Raw)
 }
 
 // watchCertificate looks for fresh files, if it is to. They are read whole each time: a renewal may replace them, or the
@@ -100,8 +109,8 @@ func (c *certificate) watch(ctx context.Context, interval time.Duration, log *sl
 		case <-ctx.Done():
 			return
 		}
-		files := c.current.Load().files
-		fresh, err := files.load()
+		before := c.current.Load()
+		fresh, err := before.files.load()
 		switch {
 		case err != nil:
 			if err.Error() != complaint {
@@ -110,7 +119,7 @@ func (c *certificate) watch(ctx context.Context, interval time.Duration, log *sl
 				count(err)
 			}
 			continue
-		case c.replace(fresh):
+		case c.renew(before, fresh):
 			log.Info("certificate changed", "until", c.leaf().NotAfter)
 			count(nil)
 		}

@@ -226,6 +226,31 @@ func TestCertificateIsWatched(t *testing.T) {
 	})
 }
 
+// What the watch read is late when SIGHUP has named other files meanwhile.
+func TestCertificateThatWasReplacedIsNotRenewed(t *testing.T) {
+	pairs := make([]*certificate, 3)
+	for i := range pairs {
+		dir := t.TempDir()
+		issue(t, dir, int64(i), inAnHour())
+		files := tlsConfig{Cert: filepath.Join(dir, "tls.crt"), Key: filepath.Join(dir, "tls.key")}
+		var err error
+		if pairs[i], err = files.load(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, renewed, other := pairs[0], pairs[1], pairs[2]
+	before := c.current.Load()
+	if !c.replace(other) {
+		t.Error("another certificate is said to be the same")
+	}
+	if c.renew(before, renewed) || c.leaf().SerialNumber.Int64() != 2 {
+		t.Errorf("certificate %d, want that of the other files", c.leaf().SerialNumber)
+	}
+	if !c.renew(c.current.Load(), renewed) || c.leaf().SerialNumber.Int64() != 1 {
+		t.Errorf("certificate %d, want the renewed one", c.leaf().SerialNumber)
+	}
+}
+
 // Anybody who connects to the port can make TLS handshakes fail, so they are no warnings.
 func TestFailedHandshakesAreForDebugging(t *testing.T) {
 	dir := t.TempDir()
