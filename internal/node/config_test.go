@@ -292,6 +292,8 @@ func TestErrorsHideThePassword(t *testing.T) {
 	for _, url := range []string{
 		"redis://user:secret@host:port", "redis://user:secret@host:6379/x", "http://user:secret@host", "redis://user:secret@host?x=1",
 		"redis://user:secret@ho st", "redis://user:%zzsecret@host", "user:secret@host", "redis://user:secret@host:6379/1/2",
+		"redis:secret@host", "redis:///user:secret@host", "redis:/user:secret@host", "redis://user:1#secret@host", "redis://user:1?secret@host",
+		"redis://user:1/secret@host", "redis://user/secret@host",
 	} {
 		var stdout, stderr bytes.Buffer
 		clearEnv(t)

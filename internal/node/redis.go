@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/url"
 	"os"
@@ -166,6 +167,9 @@ func (r *redisConfig) url() (*url.URL, error) {
 		if u, err = url.Parse(text); err != nil {
 			return nil, err
 		}
+		if misread(u) {
+			return nil, errNotURL
+		}
 	} else {
 		if text != "" {
 			return nil, invalidf("redis.addrs", "there is a URL too")
@@ -185,6 +189,15 @@ func (r *redisConfig) url() (*url.URL, error) {
 		u.RawQuery = q.Encode()
 	}
 	return u, nil
+}
+
+var errNotURL = errors.New("not a URL of the form redis://[[user]:password@]host[:port][/db]")
+
+// misread reports whether what was meant for user, password and host is elsewhere in the URL, as after a missing slash or
+// with a # or ? in the password: Redis would be looked for at the wrong place, and the password shown as what it is not.
+func misread(u *url.URL) bool {
+	inQuery := slices.ContainsFunc(slices.Collect(maps.Keys(u.Query())), func(name string) bool { return strings.Contains(name, "@") })
+	return u.Opaque != "" || u.Fragment != "" || inQuery || u.Scheme != "unix" && strings.Contains(u.Path, "@")
 }
 
 // options reads the configuration. What the URL says wins. The error never shows the URL, which may hold a password.
@@ -207,7 +220,7 @@ func (r *redisConfig) options() (*redisOptions, error) {
 			return nil, err
 		}
 		if _, malformed := errors.AsType[*url.Error](err); malformed {
-			err = errors.New("not a URL of the form redis://[[user]:password@]host[:port][/db]")
+			err = errNotURL
 		}
 		return nil, &invalid{r.from(), err}
 	}
