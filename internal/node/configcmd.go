@@ -101,7 +101,7 @@ func child(section *yaml.Node, name string) *yaml.Node {
 
 func scalar(text string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.ScalarNode, Value: text}
-	if text == "" {
+	if text == "" || n.ShortTag() == "!!null" { // a text all the same
 		n.Style = yaml.DoubleQuotedStyle
 	}
 	return n

@@ -45,7 +45,7 @@ func TestConfigPrint(t *testing.T) {
 	clearEnv(t)
 	t.Setenv("CHORUS_PING_TIMEOUT", "9s")
 	t.Setenv("CHORUS_REDIS_PASSWORD", "hunter2")
-	file := settingsFile(t, "redis:\n  url: redis://user:hunter2@h:1?addr=h:2\nevents: ['a,b', c]\ncluster: {secret: hunter2hunter2hunter2}\nrecovery: {window: 90s}\nadapter: redis-streams\n")
+	file := settingsFile(t, "redis:\n  url: redis://user:hunter2@h:1?addr=h:2\nevents: ['a,b', c, 'null', '~']\ncluster: {secret: hunter2hunter2hunter2}\nrecovery: {window: 90s}\nadapter: redis-streams\n")
 	var stdout, stderr bytes.Buffer
 	if code := Main([]string{"config", "print", "--config", file, "--no-page"}, nil, &stdout, &stderr); code != exitOK {
 		t.Fatalf("config print: %d %s", code, stderr.String())
@@ -54,7 +54,7 @@ func TestConfigPrint(t *testing.T) {
 		"page: false # flag --page", "ping_timeout: 9s # environment CHORUS_PING_TIMEOUT", "ping_interval: 25s # default",
 		"  window: 1m30s # file " + file + ":5: recovery.window", "  url: redis://user:***@h:1?addr=h%3A2 # file " + file + ":2: redis.url",
 		"  password: '***' # environment CHORUS_REDIS_PASSWORD", "  secret: '***' # file " + file + ":4: cluster.secret",
-		"events: ['a,b', c] # file " + file + ":3: events", "  enabled: true # default", "  max_messages: 10000 # default",
+		"events: ['a,b', c, \"null\", \"~\"] # file " + file + ":3: events", "  enabled: true # default", "  max_messages: 10000 # default",
 	} {
 		if !strings.Contains("\n"+stdout.String(), "\n"+line+"\n") {
 			t.Errorf("no line %q", line)
