@@ -4,7 +4,7 @@ import "time"
 
 // config is what one node needs to know, as flags of the command line. Each flag is an environment variable and a key of
 // configuration files too; defaults are in the tags, and validate checks what tags cannot say. The tag secret marks what
-// is never shown, reload what a node takes over while it runs.
+// is never shown, reload what a node takes over while it runs, content a file that it reads at start only.
 type config struct {
 	Path            string   `default:"/socket.io/" group:"Socket.IO" help:"Path under which Socket.IO is served."`
 	Events          []string `default:"chat message" group:"Socket.IO" help:"Events that are relayed to everyone in their namespace."`

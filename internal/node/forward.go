@@ -15,7 +15,7 @@ import (
 // clusterConfig is how nodes pass requests on to each other.
 type clusterConfig struct {
 	Secret     string `default:"" secret:"" placeholder:"SECRET" help:"Signs the requests that nodes pass on: the same on all nodes, unknown to others, at least 16 characters. Empty: a random one that the nodes keep in Redis. Better as a variable or a file than as a flag."`
-	SecretFile string `default:"" placeholder:"FILE" help:"File that holds the secret."`
+	SecretFile string `default:"" content:"" placeholder:"FILE" help:"File that holds the secret."`
 	Advertise  string `default:"" placeholder:"HOST[:PORT]" help:"Where other nodes reach the internal address. Empty: found from the interfaces."`
 }
 

@@ -30,16 +30,16 @@ const (
 
 type redisConfig struct {
 	URL                  string         `default:"" secret:"url" placeholder:"URL" help:"Redis that connects the nodes: redis://[[user]:password@]host[:port][/db], rediss:// for TLS, unix:// for a socket. Sentinels: redis://host:port?addr=host:port&master_name=NAME. Redis Cluster: redis://host:port?addr=host:port."`
-	URLFile              string         `default:"" placeholder:"FILE" help:"File that holds the URL, which may have a password in it."`
+	URLFile              string         `default:"" content:"" placeholder:"FILE" help:"File that holds the URL, which may have a password in it."`
 	Addrs                []string       `default:"" placeholder:"HOST:PORT,..." help:"Redis without a URL: a server, all Sentinels of --redis.master, or some nodes of a Redis Cluster."`
 	Master               string         `default:"" placeholder:"NAME" help:"Name under which Sentinels know the master."`
 	Mode                 string         `default:"" enum:",standalone,sentinel,cluster" placeholder:"standalone|sentinel|cluster" help:"Kind of deployment. Empty: sentinel if there is the name of a master, cluster if there is more than one address, else standalone."`
 	Username             string         `default:"" help:"User of Redis, if the URL has none."`
 	Password             string         `default:"" secret:"" placeholder:"SECRET" help:"Password of Redis, if the URL has none. Better as a variable or a file than as a flag."`
-	PasswordFile         string         `default:"" placeholder:"FILE" help:"File that holds the password."`
+	PasswordFile         string         `default:"" content:"" placeholder:"FILE" help:"File that holds the password."`
 	SentinelUsername     string         `default:"" help:"User of the Sentinels, if the URL has none."`
 	SentinelPassword     string         `default:"" secret:"" placeholder:"SECRET" help:"Password of the Sentinels, if the URL has none."`
-	SentinelPasswordFile string         `default:"" placeholder:"FILE" help:"File that holds it."`
+	SentinelPasswordFile string         `default:"" content:"" placeholder:"FILE" help:"File that holds it."`
 	TLS                  redisTLSConfig `embed:"" prefix:"tls."`
 	Prefix               string         `default:"socket.io" help:"Prefix of the channels, as in Node's adapter."`
 	Subscription         string         `default:"" enum:",rooms,pattern,static,dynamic,dynamic-private" placeholder:"rooms|pattern|static|dynamic|dynamic-private" help:"How rooms are heard. With redis: rooms, only those that have members here, or pattern, all of them as in Node's adapter. With redis-sharded, the same on all nodes, subscriptionMode of Node's adapter: rooms with a channel of their own are none (static), all but those of single sockets (dynamic) or all (dynamic-private). Empty: rooms, or dynamic."`
@@ -62,9 +62,9 @@ type streamConfig struct {
 
 type redisTLSConfig struct {
 	Enabled  bool   `help:"Use TLS whatever the URL says; any of the others says so too."`
-	CA       string `default:"" placeholder:"FILE" help:"Certificates that sign Redis' certificate, if they are not the system's."`
-	Cert     string `default:"" placeholder:"FILE" help:"Certificate of this node, where Redis asks for one."`
-	Key      string `default:"" placeholder:"FILE" help:"Its key."`
+	CA       string `default:"" content:"" placeholder:"FILE" help:"Certificates that sign Redis' certificate, if they are not the system's."`
+	Cert     string `default:"" content:"" placeholder:"FILE" help:"Certificate of this node, where Redis asks for one."`
+	Key      string `default:"" content:"" placeholder:"FILE" help:"Its key."`
 	Insecure bool   `help:"Do not check Redis' certificate."`
 }
 

@@ -108,6 +108,31 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// A secret that changed in its file is not taken over, and the operator must hear of it.
+func TestReloadOfASecretInAFile(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "secret")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(secret, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("hunter2hunter2hunter2")
+	r := serve(t, "--cluster.secret-file="+secret)
+	r.addrs() // it listens
+	for _, step := range []struct{ text, later string }{
+		{"hunter2hunter2hunter2", `[]`}, {"hunter2hunter2hunter3", `["cluster.secret_file"]`}, {"hunter2hunter2hunter2", `[]`},
+	} {
+		write(step.text)
+		if line := r.hangUp("settings are reloaded"); !strings.Contains(line, `"changed":[],"need_restart":`+step.later) {
+			t.Errorf("logged %s, want %s", line, step.later)
+		}
+	}
+	if strings.Contains(r.stderr.String(), "hunter2") {
+		t.Error("a secret is in the log")
+	}
+}
+
 func TestReloadTheLevel(t *testing.T) {
 	file := settingsFile(t, "log: {level: info}\n")
 	r := start(t, "serve", "--addr=127.0.0.1:0", "--internal-addr=127.0.0.1:0", "--config="+file, "--redis.url=redis://"+miniredis.RunT(t).Addr())

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"net/url"
+	"os"
 	"reflect"
 	"strings"
 
@@ -12,7 +13,7 @@ import (
 // setting is one key with its value, and where that comes from.
 type setting struct {
 	key     string
-	value   string // as compared; may be a secret
+	value   string // as compared, with what the file holds that it names; may be a secret
 	shown   string
 	items   []string // of a list; nil if it is none
 	source  string   // flag, environment, file or default
@@ -32,6 +33,10 @@ func (l *loaded) settings() []setting {
 			source: l.sources.source(given, flag), place: l.sources.place(given, flag),
 		}
 		s.shown = shown(flag, s.value)
+		if flag.Tag.Has("content") && s.value != "" {
+			text, _ := os.ReadFile(s.value) // who uses it says that it cannot be read
+			s.value += "\x00" + string(text)
+		}
 		all = append(all, s)
 	}
 	return all
