@@ -5,10 +5,15 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 )
 
-// maxNamedNamespaces bounds Stats.Namespaces: those beyond are counted together.
-const maxNamedNamespaces = 31
+const (
+	// maxNamedNamespaces bounds Stats.Namespaces: those beyond are counted together.
+	maxNamedNamespaces = 31
+	// maxCountedName bounds their names, in bytes: clients choose those of dynamic namespaces, and every figure repeats them.
+	maxCountedName = 128
+)
 
 // otherNamespaces is their name, which no namespace can have.
 const otherNamespaces = "other"
@@ -98,6 +103,9 @@ func (c *namespaceCounters) recovery(result string, n int) {
 
 // countersLocked returns the counters for the name of a namespace.
 func (s *Server) countersLocked(name string) *namespaceCounters {
+	if len(name) > maxCountedName || !utf8.ValidString(name) { // the latter is no label
+		name = otherNamespaces
+	}
 	for _, wanted := range []string{name, otherNamespaces} {
 		for _, c := range s.counted {
 			if c.name == wanted {

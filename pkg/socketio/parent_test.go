@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -105,6 +106,25 @@ func TestChildrenComeAndGo(t *testing.T) {
 		if n.Sockets != 0 || n.Rooms != 0 {
 			t.Errorf("%d sockets and %d rooms are left in %s", n.Sockets, n.Rooms, n.Name)
 		}
+	}
+}
+
+// Clients choose these names, and every figure of a namespace repeats its own.
+func TestLongNamesOfNamespacesAreNotCounted(t *testing.T) {
+	server, front := start(t, nil)
+	server.OfMatch(regexp.MustCompile(`^/d`))
+	p := open(t, front)
+	short := "/d" + strings.Repeat("x", 126)
+	for _, name := range []string{short, short + "x", "/d" + strings.Repeat("y", 100_000)} {
+		p.join(name, "")
+	}
+	server.Of("/\xff") // the application's, which is no label
+	got := make(map[string]int64)
+	for _, n := range server.Stats().Namespaces {
+		got[n.Name] = n.Sockets
+	}
+	if want := map[string]int64{"/": 0, short: 1, "other": 2}; !maps.Equal(got, want) {
+		t.Errorf("sockets by namespace %v, want %v", got, want)
 	}
 }
 

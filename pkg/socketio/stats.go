@@ -20,8 +20,8 @@ type Stats struct {
 	QueueMessages int64
 	MessagesIn    Histogram // bytes of messages received
 	PacketsOut    Histogram // bytes of packets sent, with their attachments; pings and the like are none
-	// Namespaces has the first 31 that were made, by name, and all others together as "other". What a removed one counted
-	// stays.
+	// Namespaces has the first 31 that were made, by name, and all others together as "other", with those whose names have more
+	// than 128 bytes or are no UTF-8. What a removed one counted stays.
 	Namespaces    []NamespaceStats
 	Adapter       *adapter.Stats // nil when the adapter counts nothing
 	HandlerPanics uint64         // of every function of the application that the server calls: handlers, hooks, parsers
