@@ -10,6 +10,7 @@ package promsio
 import (
 	"fmt"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -26,8 +27,8 @@ const MaxEvents = 64
 type Options struct {
 	// ClassicOnly leaves out the native form of histograms. Default no.
 	ClassicOnly bool
-	// Events are the names of events that become values of the label "event", at most MaxEvents; those of all others count as
-	// "other". Default none.
+	// Events are the names of events that become values of the label "event", at most MaxEvents, in UTF-8; those of all others
+	// count as "other". Default none.
 	Events []string
 }
 
@@ -53,16 +54,22 @@ func New(server *socketio.Server) *Collector {
 
 // NewCollector returns a collector over server, to be registered once. It counts what the server did since its start;
 // histograms, and what is told by event, begin now, so make the collector before the server serves. A server has one
-// collector: two would export the same names. It fails for more than MaxEvents events.
+// collector: two would export the same names. It fails for more than MaxEvents events, and for names that cannot be labels.
 func NewCollector(server *socketio.Server, o Options) (*Collector, error) {
 	if n := len(o.Events); n > MaxEvents {
 		return nil, fmt.Errorf("promsio: Options.Events has %d names, the limit is %d", n, MaxEvents)
+	}
+	for _, name := range o.Events {
+		if !utf8.ValidString(name) {
+			return nil, fmt.Errorf("promsio: Options.Events has %q, which is not UTF-8", name)
+		}
 	}
 	return newCollector(server, o), nil
 }
 
 func newCollector(server source, o Options) *Collector {
 	names := slices.Compact(slices.Sorted(slices.Values(o.Events)))
+	names = slices.DeleteFunc(names, func(name string) bool { return name == other }) // counts as such
 	c := &Collector{server: server, events: newEvents(names), seen: newObservations(names, !o.ClassicOnly)}
 	server.AddTrace(c.trace())
 	return c

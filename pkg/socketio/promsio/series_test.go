@@ -216,6 +216,18 @@ func TestTooManyEvents(t *testing.T) {
 	}
 }
 
+func TestEventsThatCannotBeLabels(t *testing.T) {
+	if _, err := NewCollector(nil, Options{Events: []string{"chat", "\xff"}}); err == nil || !strings.Contains(err.Error(), `"\xff"`) {
+		t.Errorf("NewCollector = %v, want an error that names the event", err)
+	}
+	c := newCollector(&fakeServer{}, Options{Events: []string{other, "chat"}})
+	c.events.came("/", other)
+	c.events.came("/", "chat")
+	if got := c.events.received("/", 5); got[other] != 4 || got["chat"] != 1 || len(got) != 2 {
+		t.Errorf("received %v, want 4 of others, of which one has that name, and a chat", got)
+	}
+}
+
 // A native histogram that would have more buckets than are allowed has wider ones.
 func TestNativeBuckets(t *testing.T) {
 	h := socketio.Histogram{Fine: make(map[int]int64)}
