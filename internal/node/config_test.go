@@ -207,6 +207,7 @@ func TestBadUsage(t *testing.T) {
 		{"stream count", []string{"--redis.stream.count=0"}, nil, []string{"--redis.stream.count", "0"}},
 		{"stream length", []string{"--redis.stream.max-len=-1"}, nil, []string{"--redis.stream.max-len", "-1"}},
 		{"adapter without URL", []string{"--adapter=redis"}, nil, []string{"--adapter", "--redis.url"}},
+		{"name without end", []string{"--node.id=" + strings.Repeat("x", 254)}, nil, []string{"--node.id", "253"}},
 		{"duration", []string{"--ping-interval=soon"}, nil, []string{"--ping-interval", "soon"}},
 		{"duration by environment", nil, map[string]string{"CHORUS_PING_TIMEOUT": "never"}, []string{"CHORUS_PING_TIMEOUT", "never"}},
 		{"duration out of range", []string{"--ping-timeout=-1s"}, nil, []string{"--ping-timeout", "1ms", "-1s"}},

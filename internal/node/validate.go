@@ -15,7 +15,10 @@ import (
 	"time"
 )
 
-const maxPort = 65535
+const (
+	maxPort = 65535
+	maxID   = 253 // bytes, as the name of a host
+)
 
 var (
 	validPath = regexp.MustCompile(`^/([A-Za-z0-9._~-]+/)*([A-Za-z0-9._~-]+)?$`)
@@ -168,6 +171,9 @@ func (c *nodeConfig) validate() error {
 	}
 	if c.InternalAddr != "" {
 		errs = append(errs, validateAddr("internal-addr", c.InternalAddr))
+	}
+	if n := len(c.Node.ID); n > maxID { // it is a label, and told to all nodes
+		errs = append(errs, invalidf("node.id", "must have at most %d bytes, got %d", maxID, n))
 	}
 	if tag := c.Node.RouteTag; tag != "" && !validTag.MatchString(tag) {
 		errs = append(errs, invalidf("node.route-tag", "%q must be 1 to 32 letters and digits", tag))
