@@ -22,7 +22,7 @@ export class Nginx {
     ]);
     nginx.url = `http://127.0.0.1:${port}`;
     const global = `daemon off; pid ${folder}/pid; error_log stderr notice; ${user}`;
-    nginx.program = new Program("nginx", installed("nginx", "nginx-light"), ["-e", "stderr", "-p", folder, "-g", global, "-c", path]);
+    nginx.program = new Program("nginx", installed("nginx", "nginx-light"), ["-e", "stderr", "-p", folder, "-g", global, "-c", path], { last: "SIGTERM" });
     await nginx.program.until("an answer", async () => {
       try {
         return (await fetch(nginx.url)).ok;

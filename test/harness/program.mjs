@@ -9,9 +9,9 @@ const running = new Set();
 
 // What a file's tests started ends with them, also when they fail or are interrupted. Where the system can, it ends
 // with this process even if that is killed.
-const bound = process.platform === "linux" ? ["setpriv", "--pdeathsig", "KILL", "--"] : [];
-after(() => Promise.all([...running].map((program) => program.stop("SIGKILL"))));
-process.on("exit", () => running.forEach((program) => program.child.kill("SIGKILL")));
+const bound = (signal) => process.platform === "linux" ? ["setpriv", "--pdeathsig", signal.slice("SIG".length), "--"] : [];
+after(() => Promise.all([...running].map((program) => program.stop(program.last))));
+process.on("exit", () => running.forEach((program) => program.child.kill(program.last)));
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(1));
 
 /** Resolves as soon as condition() returns (or resolves to) something true; fails, naming what was awaited, after timeout ms. */
@@ -59,11 +59,13 @@ export class Program {
   output = "";
   ended = null; // {code, signal} once it has
 
-  constructor(name, command, args, { env = {}, stdin = "ignore" } = {}) {
+  /** last is the signal with which it ends at the latest: one that it hears, if it has processes of its own to end. */
+  constructor(name, command, args, { env = {}, stdin = "ignore", last = "SIGKILL" } = {}) {
     this.name = name;
+    this.last = last;
     // What the program reads from the environment is the test's business alone.
     const inherited = Object.entries(process.env).filter(([key]) => !key.startsWith("CHORUS_"));
-    const [file, ...rest] = [...bound, command, ...args];
+    const [file, ...rest] = [...bound(last), command, ...args];
     this.child = spawn(file, rest, { env: { ...Object.fromEntries(inherited), ...env }, stdio: [stdin, "pipe", "pipe"] });
     running.add(this);
     for (const stream of [this.child.stdout, this.child.stderr]) {

@@ -58,7 +58,7 @@ func TestHandOver(t *testing.T) {
 	if told, left := f.HandOver(0), f.Relays(); told != 0 || left != 4 {
 		t.Errorf("HandOver(0) = %d, %d relays are left, want 0 and 4", told, left)
 	}
-	refusedUpgrade(t, nodes[1], late.sid)
+	sentElsewhere(t, nodes[1], late.sid)
 	if status, _ := late.post(`42["echo",1]`); status != http.StatusOK {
 		t.Errorf("POST while handing over: %d", status)
 	}
@@ -93,7 +93,7 @@ func TestDrainPassesRequestsOn(t *testing.T) {
 	}
 	w.conn.Close()
 	until(t, "the relay ends", func() bool { return nodes[1].forward.Stats().Relayed == 0 })
-	refusedUpgrade(t, nodes[1], c.sid) // stays on polling
+	sentElsewhere(t, nodes[1], c.sid)
 	for i := range 3 {
 		text := fmt.Sprintf(`42["echo",%d]`, i)
 		if status, body := c.post(text); status != http.StatusOK {
@@ -121,7 +121,7 @@ func TestCloseWaitsForRequests(t *testing.T) {
 	until(t, "it is closing", nodes[1].forward.Closing)
 
 	nodes[1].members.lose(nodes[0].self().ID) // the adapter closes: no matter
-	refusedUpgrade(t, nodes[1], other.sid)    // stays on polling
+	sentElsewhere(t, nodes[1], other.sid)
 	if status, _ := other.post(`42["echo",1]`); status != http.StatusOK {
 		t.Errorf("POST while closing: %d", status)
 	}

@@ -145,14 +145,29 @@ func TestHungOwnerIsLostDuringUpgrade(t *testing.T) {
 	}
 }
 
-// refusedUpgrade checks that an upgrade is answered as one of an unknown session.
-func refusedUpgrade(t *testing.T, n *node, sid string) {
+// sentElsewhere checks that an upgrade is answered so that a balancer asks another node.
+func sentElsewhere(t *testing.T, n *node, sid string) {
+	t.Helper()
+	response := failedUpgrade(t, n, sid)
+	if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") != "1" || !response.Close {
+		t.Errorf("answer %d %v, want 503 with Retry-After and the end of the connection", response.StatusCode, response.Header)
+	}
+}
+
+func failedUpgrade(t *testing.T, n *node, sid string) *http.Response {
 	t.Helper()
 	c := &client{t: t, http: newClient(t), ask: n, sid: sid, head: http.Header{}}
 	_, response, err := c.dial()
 	if !errors.Is(err, websocket.ErrBadHandshake) {
 		t.Fatalf("dial: %v", err)
 	}
+	return response
+}
+
+// refusedUpgrade checks that an upgrade is answered as one of an unknown session.
+func refusedUpgrade(t *testing.T, n *node, sid string) {
+	t.Helper()
+	response := failedUpgrade(t, n, sid)
 	body, _ := io.ReadAll(response.Body)
 	if response.StatusCode != http.StatusBadRequest || string(body) != "Session ID unknown" || response.Header.Get("Content-Type") != "text/html" ||
 		!response.Close {

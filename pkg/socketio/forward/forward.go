@@ -273,7 +273,7 @@ func (f *Forwarder) Relays() int {
 
 // HandOver tells n of the relayed WebSockets, or all, to close between two messages, and returns how many these are. Their clients
 // come back through another node, while the sessions of those that poll stay. From the first call on, also with 0, no upgrade is relayed
-// any more, so clients stay on polling. It is for socketio.DrainOptions.Relays, which calls it before Drain.
+// any more but answered 503, so that a balancer asks another node. It is for socketio.DrainOptions.Relays, which calls it before Drain.
 func (f *Forwarder) HandOver(n int) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -290,7 +290,7 @@ func (f *Forwarder) HandOver(n int) int {
 	return told
 }
 
-// Drain prepares the end: no upgrade is relayed any more, so clients stay on polling; relayed WebSockets are told to close
+// Drain prepares the end: no upgrade is relayed any more but answered 503, so that a balancer asks another node; relayed WebSockets are told to close
 // between two messages. GET and POST are passed on until Close, since their sessions live on elsewhere. Changes of the membership do
 // not matter any more, since the adapter may close.
 func (f *Forwarder) Drain() {

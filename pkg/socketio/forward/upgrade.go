@@ -32,7 +32,7 @@ func (f *Forwarder) serveUpgrade(w http.ResponseWriter, r *http.Request, p *peer
 	sealed := f.sealed
 	f.mu.Unlock()
 	if sealed || !f.begin() {
-		f.unknown(w, r)
+		refuseUpgrade(w)
 		return
 	}
 	defer f.end()
@@ -45,6 +45,15 @@ func (f *Forwarder) serveUpgrade(w http.ResponseWriter, r *http.Request, p *peer
 			f.unknown(w, r)
 		}
 	}
+}
+
+// refuseUpgrade answers while the node drains: a balancer that asks another node then finds one that relays. With any other answer the
+// client would stay on polling for good.
+func refuseUpgrade(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Connection", "close")
+	h.Set("Retry-After", "1")
+	http.Error(w, "the node drains", http.StatusServiceUnavailable)
 }
 
 // upgrade returns an error if the client was not answered.

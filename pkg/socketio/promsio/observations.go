@@ -30,8 +30,11 @@ var (
 	skew        = skewed()
 )
 
+// clockTolerance is how far clocks that are kept in time may differ.
+const clockTolerance = 5 * time.Millisecond
+
 func skewed() *metric {
-	m := define("counter", "clock_skew_total", "Sampled deliveries that came before they were sent, by the clocks of two nodes.")
+	m := define("counter", "clock_skew_total", "Sampled deliveries that came more than 5 ms before they were sent, by the clocks of two nodes.")
 	m.observed = true
 	return m
 }
@@ -130,11 +133,11 @@ func (c *Collector) trace() *socketio.Trace {
 			o.fanout.of(origin).Observe(d)
 		},
 		Delivered: func(origin string, latency time.Duration) {
-			if latency < 0 {
+			if latency < -clockTolerance {
 				o.skew.Inc()
 				return
 			}
-			o.delivery.of(origin).Observe(latency)
+			o.delivery.of(origin).Observe(max(latency, 0))
 		},
 		Queued: queueWait.Observe,
 		HandlerDone: func(event string, d time.Duration, err error) {

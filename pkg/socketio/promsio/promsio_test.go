@@ -98,7 +98,7 @@ func happen(t *socketio.Trace) {
 		t.BroadcastDone(origin, 3, time.Millisecond)
 		t.Delivered(origin, 2*time.Millisecond)
 	}
-	t.Delivered("remote", -time.Millisecond)
+	t.Delivered("remote", -6*time.Millisecond)
 	for _, transport := range append(slices.Clone(transports), "invented") {
 		t.SessionClosed(transport, "ping timeout", time.Minute)
 		t.HandshakeDone(transport, time.Millisecond)
@@ -152,7 +152,7 @@ chorus_redis_up{role="subscribe"} 0
 		{"chorus_cluster_nodes", "# HELP chorus_cluster_nodes Nodes that this one believes in, itself included.\n# TYPE chorus_cluster_nodes gauge\nchorus_cluster_nodes 3\n"},
 		{"chorus_adapter_requests_total", requestsText()},
 		{"chorus_draining", "# HELP chorus_draining 1 while the node refuses new connections.\n# TYPE chorus_draining gauge\nchorus_draining 1\n"},
-		{"chorus_clock_skew_total", `# HELP chorus_clock_skew_total Sampled deliveries that came before they were sent, by the clocks of two nodes.
+		{"chorus_clock_skew_total", `# HELP chorus_clock_skew_total Sampled deliveries that came more than 5 ms before they were sent, by the clocks of two nodes.
 # TYPE chorus_clock_skew_total counter
 chorus_clock_skew_total 1
 `},
