@@ -131,6 +131,7 @@ func TestEndOfANode(t *testing.T) {
 		var config struct {
 			Drain struct {
 				LameDuck meta.Duration `json:"lame_duck"`
+				Spread   meta.Duration `json:"spread"`
 				Timeout  meta.Duration `json:"timeout"`
 			} `json:"drain"`
 		}
@@ -142,7 +143,7 @@ func TestEndOfANode(t *testing.T) {
 			needed += time.Duration(hook.PreStop.Sleep.Seconds) * time.Second
 		}
 		grace := time.Duration(*pod.TerminationGracePeriodSeconds) * time.Second
-		if config.Drain.Timeout.Duration <= config.Drain.LameDuck.Duration || grace < needed+10*time.Second {
+		if config.Drain.Timeout.Duration <= config.Drain.LameDuck.Duration+config.Drain.Spread.Duration || grace < needed+10*time.Second {
 			t.Errorf("grace period %s, drain %+v: too short", grace, config.Drain)
 		}
 	})

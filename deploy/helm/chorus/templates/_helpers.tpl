@@ -49,7 +49,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 
 {{/* The configuration file: the values' and what the chart sets. */}}
 {{- define "chorus.config" -}}
-{{- $drain := dict "lame_duck" (printf "%ds" (int .Values.drain.lameDuckSeconds)) "timeout" (printf "%ds" (int .Values.drain.timeoutSeconds)) }}
+{{- $drain := dict "lame_duck" (printf "%ds" (int .Values.drain.lameDuckSeconds)) "spread" (printf "%ds" (int .Values.drain.spreadSeconds)) "timeout" (printf "%ds" (int .Values.drain.timeoutSeconds)) }}
 {{- mergeOverwrite (deepCopy .Values.config) (dict "drain" $drain) | toYaml }}
 {{- end }}
 
@@ -80,8 +80,8 @@ app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
 {{- if and .Values.secret.existingSecret (not $keys.redisPassword) (not $keys.clusterSecret) (not $keys.redisURL) }}
 {{- fail "secret.existingSecret: name the keys to read of it: redisPasswordKey, clusterSecretKey, redisURLKey" }}
 {{- end }}
-{{- if ge (int .Values.drain.lameDuckSeconds) (int .Values.drain.timeoutSeconds) }}
-{{- fail "drain.lameDuckSeconds: must be less than drain.timeoutSeconds" }}
+{{- if ge (add .Values.drain.lameDuckSeconds .Values.drain.spreadSeconds) (int64 .Values.drain.timeoutSeconds) }}
+{{- fail "drain.spreadSeconds: with drain.lameDuckSeconds must be less than drain.timeoutSeconds" }}
 {{- end }}
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) }}
 {{- fail "autoscaling.minReplicas: must not be more than autoscaling.maxReplicas" }}
