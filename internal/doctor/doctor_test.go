@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"strings"
 	"testing"
@@ -20,9 +21,7 @@ func machine(changes map[string]string) fstest.MapFS {
 		"net.ipv4.tcp_slow_start_after_idle": "1", "vm.swappiness": "60", "vm.overcommit_memory": "0",
 		"net.ipv4.tcp_tw_reuse": "2", "net.ipv4.tcp_fin_timeout": "60", "net.ipv4.ip_local_port_range": "32768\t60999",
 	}
-	for name, value := range changes {
-		files[name] = value
-	}
+	maps.Copy(files, changes)
 	root := fstest.MapFS{}
 	for name, value := range files {
 		root["proc/sys/"+strings.ReplaceAll(name, ".", "/")] = &fstest.MapFile{Data: []byte(value + "\n")}

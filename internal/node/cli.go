@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -88,7 +89,7 @@ func (p *process) run() error {
 		return nil
 	}
 	p.loaded = l
-	if _, tells := l.context.Selected().Target.Addr().Interface().(tellsProblems); len(l.problems) > 0 && !tells {
+	if _, tells := reflect.TypeAssert[tellsProblems](l.context.Selected().Target.Addr()); len(l.problems) > 0 && !tells {
 		return usageError{errors.New(strings.Join(l.problems, "\n"+program+": "))}
 	}
 	return l.context.Run(p)

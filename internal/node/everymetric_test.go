@@ -72,7 +72,7 @@ func (w *town) settle(id string, args ...string) *node {
 	}
 	n, err := startNode(&c.config, identity{id: id, tag: tagOf(id)}, addresses{
 		public: []string{"127.0.0.1:0"}, internal: "127.0.0.1:0", forwarding: forwarding,
-	}, make(failures, 1), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	}, make(failures, 1), slog.New(slog.DiscardHandler))
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -133,8 +133,8 @@ func TestDrainIsEven(t *testing.T) {
 		if took < 24*time.Second || took > 26*time.Second {
 			t.Errorf("Drain took %v, want lame duck and spread, 25s", took)
 		}
-		for at, want := range map[time.Duration]int{5: 0, 10: 100, 15: 200, 20: 300, 26: 400} {
-			if got := d.closedBy(at * time.Second); got < want-5 || got > want+5 {
+		for at, want := range map[int]int{5: 0, 10: 100, 15: 200, 20: 300, 26: 400} {
+			if got := d.closedBy(time.Duration(at) * time.Second); got < want-5 || got > want+5 {
 				t.Errorf("after %ds %d clients are closed, want %d", at, got, want)
 			}
 		}

@@ -1,6 +1,8 @@
 package promsio
 
 import (
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"example.com/chorus/pkg/adapter"
@@ -26,7 +28,7 @@ func (s sink) gauge(m *metric, v float64, labels ...string) {
 // counts; fixed labels come first.
 func (s sink) counters(m *metric, list []string, counts map[string]uint64, fixed ...string) {
 	for value, n := range fold(list, counts, func(key string) string { return bounded(list, key) }) {
-		s.counter(m, n, append(fixed[:len(fixed):len(fixed)], value)...)
+		s.counter(m, n, append(slices.Clip(fixed), value)...)
 	}
 }
 
