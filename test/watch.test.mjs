@@ -1,15 +1,21 @@
-// What operators watch: three nodes scraped by Prometheus, with the rules and the dashboard of deploy/.
+// What operators watch: a cluster of Redis, three nodes and HAProxy, scraped by Prometheus, with the rules and the dashboard of deploy/, and
+// what of it shows when nodes are restarted or lost.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
-import { connectAll } from "./harness/client.mjs";
+import { connect, heard, ways } from "./harness/client.mjs";
+import { HAProxy } from "./harness/haproxy.mjs";
 import { Node } from "./harness/node.mjs";
 import { until } from "./harness/program.mjs";
 import { Prometheus, quickly } from "./harness/prometheus.mjs";
 import { Redis } from "./harness/redis.mjs";
 
 const event = "chat message";
-let redis, nodes, prometheus, native, clients, chatter;
+// HAProxy needs two seconds to see that a node is not ready.
+const args = [
+  "--ping-interval", "1s", "--drain.lame-duck", "2500ms", "--drain.spread", "1s", "--drain.timeout", "10s", "--drain.status", "404",
+];
+let redis, nodes, proxy, prometheus, native, clients, chatter;
 
 const host = (node) => new URL(node.internal).host;
 const dashboard = JSON.parse(readFileSync(new URL("../deploy/grafana/dashboards/chorus.json", import.meta.url), "utf8"));
@@ -48,8 +54,10 @@ async function figure(title, source = prometheus) {
 
 before(async () => {
   redis = await Redis.start();
-  nodes = await Promise.all(["n1", "n2", "n3"].map((id) => Node.serve(id, { redis, args: ["--ping-interval", "1s"] })));
-  clients = await connectAll(nodes);
+  nodes = await Promise.all(["n1", "n2", "n3"].map((id) => Node.serve(id, { redis, args })));
+  proxy = await HAProxy.start(nodes);
+  clients = [];
+  for (let i = 0; i < 3; i++) for (const way of Object.keys(ways)) clients.push(await connect(proxy.url, way));
   chatter = setInterval(() => clients.forEach((client) => client.connected && client.emit(event, "hello")), 100);
   [prometheus, native] = await Promise.all([Prometheus.start(nodes), Prometheus.start(nodes, { native: true })]);
 });
@@ -77,20 +85,34 @@ test("the dashboard shows a healthy cluster, from classic histograms and from na
 const slowness = /^(BroadcastLatencyHigh|CPUSaturated|SchedulerLatencyHigh) /;
 const faults = async (source) => (await source.firing()).filter((alert) => !slowness.test(alert));
 
+/** Waits until every client is connected and has heard what another one says now. */
+async function everyoneIsBack() {
+  await until(() => `all are back: ${clients.filter(({ connected }) => !connected).map(({ label }) => label)}`, () => clients.every(({ connected }) => connected));
+  const word = `word ${Date.now()}`;
+  clients[0].emit(event, word);
+  await until("all hear each other", () => clients.every((client) => heard(client, event).some(([said]) => said === word)));
+}
+
 test("no alert fires while all is well", async () => {
   assert.deepEqual(await faults(prometheus), []);
   assert.deepEqual(await faults(native), []);
 });
 
-test("NodeDown fires for a node that is killed", async () => {
-  const [, , killed] = nodes;
+test("NodeDown fires for a node that is killed, and its clients are back", async () => {
+  const [killed] = nodes;
+  const moving = clients.filter((client) => client.io.engine.id.startsWith(`${killed.id}_`));
+  assert.ok(moving.length > 0);
+  let lost = 0;
+  for (const client of moving) client.once("disconnect", () => lost++);
   await killed.stop("SIGKILL");
+  await until("its clients notice", () => lost === moving.length);
+  await everyoneIsBack();
   await until("an alert", async () => (await faults(prometheus)).length > 0);
   assert.deepEqual(await faults(prometheus), [`NodeDown ${host(killed)}`]);
 });
 
 test("RedisDisconnected fires for every node when Redis stops, and ends when it is back", async () => {
-  const left = nodes.slice(0, 2);
+  const left = nodes.slice(1);
   const lost = left.map((node) => `RedisDisconnected ${host(node)}`).sort();
   const disconnected = async () => (await prometheus.firing()).filter((alert) => alert.startsWith("RedisDisconnected"));
   await redis.stop();
@@ -102,14 +124,37 @@ test("RedisDisconnected fires for every node when Redis stops, and ends when it 
 });
 
 test("NodeDown goes on when service discovery forgets the node", async () => {
-  const [, , killed] = nodes;
+  const [killed] = nodes;
   const alert = `NodeDown ${host(killed)}`;
   await until("NodeDown", async () => (await native.firing()).includes(alert));
   await until("ten minutes of the rules' time are recorded", async () => (
     (await native.query(`job:chorus_up:count offset ${quickly(600)}ms`)).length > 0));
-  native.target(nodes.slice(0, 2));
+  native.target(nodes.slice(1));
   await until("the target is forgotten", async () => (await native.query(`up{instance="${host(killed)}"}`)).length === 0);
   const forgotten = Date.now();
   await until("some evaluations", () => Date.now() - forgotten > 3000);
   assert.ok((await native.firing()).includes(alert), "the node is still missed");
+});
+
+test("a rolling restart under load: every client is back, and no alert fires", async () => {
+  nodes[0] = await Node.serve(nodes[0].id, { redis, args, place: nodes[0] }); // that was killed
+  native.target(nodes);
+  await proxy.up(nodes);
+  for (const source of [prometheus, native]) await until("no alert fires any more", async () => (await faults(source)).length === 0);
+  const begin = Date.now();
+  for (const [i, node] of nodes.entries()) {
+    assert.deepEqual(await node.stop("SIGTERM"), { code: 0, signal: null });
+    nodes[i] = await Node.serve(node.id, { redis, args, place: node });
+    await proxy.up(nodes);
+  }
+  await everyoneIsBack();
+  for (const source of [prometheus, native]) {
+    await until("all nodes and clients are seen again", async () => (
+      await figure("Nodes up", source) === 3 && await figure("Connections", source) === clients.length));
+    const seen = Math.floor((Date.now() - begin) / 1000);
+    const [{ value }] = await source.query(`sum(max_over_time(chorus_draining[${seen}s]))`);
+    assert.equal(Number(value[1]), 3, "each was seen to drain");
+    const fired = await source.range('ALERTS{alertstate="firing"}', seen);
+    assert.deepEqual(fired.map(({ metric }) => `${metric.alertname} ${metric.instance}`).filter((alert) => !slowness.test(alert)), []);
+  }
 });
