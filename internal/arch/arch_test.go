@@ -44,7 +44,7 @@ var allowed = map[string][]string{
 	"pkg/socketio/forward":     {"pkg/adapter", timeRate},
 	"pkg/adapter":              {"pkg/socketio/parser"},
 	"pkg/adapter/adaptertest":  {"pkg/adapter", "internal/cluster"},
-	"pkg/adapter/redisadapter": {"pkg/adapter", "internal/binaryjson", "pkg/socketio/parser", "internal/cluster", goRedis, msgp, timeRate},
+	"pkg/adapter/redisadapter": {"pkg/adapter", "internal/epoll", "internal/binaryjson", "pkg/socketio/parser", "internal/cluster", goRedis, msgp, timeRate},
 	"internal/doctor":          {},
 	"internal/cluster":         {"pkg/adapter"},
 	"internal/engineio":        {"internal/outbox", "internal/frame", "internal/netloop", "internal/histogram", "internal/wsread", gorilla},

@@ -13,6 +13,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"example.com/chorus/internal/epoll"
 )
 
 // established marks the context of calls on a connection that exists: go-redis must not dial in them. It would
@@ -174,6 +176,7 @@ func mortalDialer(life context.Context, dial dialer, f *failover) dialer {
 		if err != nil {
 			return nil, &dialError{err}
 		}
+		conn = epoll.Conn(conn)
 		c := &mortal{Conn: conn, failover: f, keep: context.AfterFunc(life, func() { _ = conn.Close() })}
 		f.add(c)
 		if k, ok := ctx.Value(corkKey{}).(*cork); ok {
