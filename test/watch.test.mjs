@@ -123,24 +123,11 @@ test("RedisDisconnected fires for every node when Redis stops, and ends when it 
   await until("the end of RedisDisconnected", async () => (await disconnected()).length === 0);
 });
 
-test("NodeDown goes on when service discovery forgets the node", async () => {
-  const [killed] = nodes;
-  const alert = `NodeDown ${host(killed)}`;
-  await until("NodeDown", async () => (await native.firing()).includes(alert));
-  await until("ten minutes of the rules' time are recorded", async () => (
-    (await native.query(`job:chorus_up:count offset ${quickly(600)}ms`)).length > 0));
-  native.target(nodes.slice(1));
-  await until("the target is forgotten", async () => (await native.query(`up{instance="${host(killed)}"}`)).length === 0);
-  const forgotten = Date.now();
-  await until("some evaluations", () => Date.now() - forgotten > 3000);
-  assert.ok((await native.firing()).includes(alert), "the node is still missed");
-});
-
 test("a rolling restart under load: every client is back, and no alert fires", async () => {
   nodes[0] = await Node.serve(nodes[0].id, { redis, args, place: nodes[0] }); // that was killed
   native.target(nodes);
   await proxy.up(nodes);
-  for (const source of [prometheus, native]) await until("no alert fires any more", async () => (await faults(source)).length === 0);
+  for (const source of [prometheus, native]) await until("no alert fires any more", async () => (await faults(source)).length === 0, 90_000);
   const begin = Date.now();
   for (const [i, node] of nodes.entries()) {
     assert.deepEqual(await node.stop("SIGTERM"), { code: 0, signal: null });
