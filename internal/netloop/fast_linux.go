@@ -30,7 +30,6 @@ const (
 // fast is a connection that its shard reads and writes. Only the reading goroutine closes the descriptor.
 type fast struct {
 	// What every write needs comes first: most of a write's own time goes into fetching it from memory.
-	next   *fast // in the shard's list
 	queue  *outbox.Outbox
 	format *frame.Format
 	stall  *stall // what the kernel did not take; only the writing goroutine changes it, under shard.fds, and reads it without the lock

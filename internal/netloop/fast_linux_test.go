@@ -3,11 +3,14 @@
 package netloop
 
 import (
+	"bufio"
 	"os"
 	"strconv"
 	"syscall"
 	"testing"
 	"time"
+
+	"example.com/chorus/internal/outbox"
 )
 
 // fastPeer is a connection of the fast path that was not read yet, by both of its names.
@@ -93,4 +96,57 @@ func descriptors(t *testing.T) map[int]bool {
 		open[fd] = true
 	}
 	return open
+}
+
+// reluctant is a kernel that takes half of the first writes, and nothing of each second one; while it does, more is queued.
+type reluctant struct {
+	submitter
+	rounds int
+	push   func()
+}
+
+func (r *reluctant) submit(batch []write) {
+	if r.rounds--; r.rounds < 0 {
+		r.submitter.submit(batch)
+		return
+	}
+	r.push()
+	if r.rounds%2 == 0 {
+		return
+	}
+	whole := make([][]byte, len(batch))
+	for i := range batch {
+		whole[i] = batch[i].b
+		batch[i].b = batch[i].b[:(len(batch[i].b)+1)/2]
+	}
+	r.submitter.submit(batch)
+	for i := range batch {
+		batch[i].b = whole[i]
+	}
+}
+
+// What is queued while a write is under way that the kernel takes in part, or not at all, comes once and in order.
+func TestPushWhileWriting(t *testing.T) {
+	for rounds := range 12 {
+		l, p, _ := fastPeer(t)
+		n := 0
+		push := func() {
+			f := numbered(n, 10+n*100)
+			n++
+			if err := p.outbox.Push(f, outbox.Data); err != nil {
+				t.Error(err)
+			}
+		}
+		for _, s := range l.shards.all { // nothing is written before the first push
+			s.submit = &reluctant{submitter: s.submit, rounds: rounds, push: push}
+		}
+		t.Cleanup(func() { p.end(t) })
+		p.Start(&p.outbox, nil)
+		p.Read()
+		push()
+		if err := readNumbered(bufio.NewReader(p.far), 0, 1+rounds); err != nil {
+			t.Errorf("%d reluctant writes: %v", rounds, err)
+		}
+		waitFor(t, func() bool { return p.outbox.Push(numbered(0, 10), outbox.Volatile) == nil })
+	}
 }

@@ -22,8 +22,9 @@ type write struct {
 	fd          int // negative: closed meanwhile
 	b           []byte
 	first, last int // its frames
-	finished    bool
 	sent        int // bytes that the kernel took
+	finished    bool
+	released    bool // nothing waits behind it: if it is sent whole, there is nothing to look after
 }
 
 // submitter sends a batch without waiting.
@@ -49,13 +50,19 @@ func (oneByOne) submit(batch []write) {
 
 func (oneByOne) close() {}
 
+// ahead is for how many connections flush fetches memory at the same time.
+const ahead = 16
+
 // flush sends what waits for the connections of a list.
-func (s *shard) flush(c *fast) {
-	for c != nil {
-		next := c.next
-		c.next = nil // c may be added again as soon as it is released
-		s.collect(c)
-		c = next
+func (s *shard) flush(list []*fast) {
+	for ; len(list) > 0; list = list[min(ahead, len(list)):] {
+		near := list[:min(ahead, len(list))]
+		for _, c := range near {
+			c.queue.Fetch()
+		}
+		for _, c := range near {
+			s.collect(c)
+		}
 	}
 	s.send()
 }
@@ -68,7 +75,7 @@ func (s *shard) collect(c *fast) {
 		w.b, w.finished = st.rest, st.finished
 		s.frames = append(s.frames, st.frames...)
 	} else {
-		s.frames, w.finished = c.queue.Take(s.frames, turn, (*frame.Frame).Size)
+		s.frames, w.released, w.finished = c.queue.TakeReleasing(s.frames, turn, (*frame.Frame).Size)
 		b, ok := s.join(c.format, s.frames[first:])
 		if !ok { // the arena is full of the connections before
 			mine := append(frames(nil), s.frames[first:]...)
@@ -133,7 +140,9 @@ func (s *shard) send() {
 				flushes++
 			}
 			deliveries += s.tally.written(fs)
-			w.conn.sent(w.finished)
+			if !w.released { // else the connection need not be fetched from memory once more
+				w.conn.sent(w.finished)
+			}
 		case w.fd < 0:
 			w.conn.queue.Close()
 		default:
@@ -186,7 +195,7 @@ func (st *stall) moved() { st.progress.Store(int64(time.Since(st.began))) }
 // fallBehind keeps the rest of a write until the kernel takes more.
 func (s *shard) fallBehind(w *write, fs frames) {
 	c := w.conn
-	c.queue.Stall(true)
+	woken := c.queue.Hold() && w.released // and so in the shard's list
 	rest := w.b[w.sent:]
 	s.fds.Lock()
 	defer s.fds.Unlock()
@@ -210,5 +219,7 @@ func (s *shard) fallBehind(w *write, fs frames) {
 		st.frames, st.finished = append(frames(nil), fs...), w.finished
 	}
 	st.rest = rest
-	c.watch(c.events | syscall.EPOLLOUT)
+	if !woken { // else its turn comes anyway, and the poller must not put it into the list once more
+		c.watch(c.events | syscall.EPOLLOUT)
+	}
 }

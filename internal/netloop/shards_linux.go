@@ -120,7 +120,7 @@ func (all *shards) hangUp() {
 func (all *shards) uncorked() {
 	for _, s := range all.all {
 		s.mu.Lock()
-		waits := s.first != nil
+		waits := len(s.dirty) > 0
 		s.mu.Unlock()
 		if waits {
 			signal(s.wake)
@@ -157,14 +157,14 @@ type shard struct {
 	wake   chan struct{}
 	submit submitter
 
-	mu          sync.Mutex
-	first, last *fast   // list of connections with something to send
-	asking      []*fast // connections that want something of the reading goroutine
-	slots       []*fast // by what the poller knows them by
-	free        []int32
-	reading     sync.WaitGroup
-	started     bool // the reading goroutine
-	stopping    bool
+	mu       sync.Mutex
+	dirty    []*fast // connections with something to send
+	asking   []*fast // connections that want something of the reading goroutine
+	slots    []*fast // by what the poller knows them by
+	free     []int32
+	reading  sync.WaitGroup
+	started  bool // the reading goroutine
+	stopping bool
 
 	writes, reads watched
 
@@ -184,12 +184,13 @@ type shard struct {
 
 // run is the goroutine that writes.
 func (s *shard) run() {
+	var list []*fast
 	for {
 		select {
 		case <-s.wake:
 			s.writes.answer()
-			for c := s.dirty(); c != nil; c = s.dirty() {
-				s.flush(c)
+			for list = s.swap(list); len(list) > 0; list = s.swap(list) {
+				s.flush(list)
 			}
 		case <-s.stop:
 			return
@@ -200,26 +201,22 @@ func (s *shard) run() {
 // add puts a connection that is in no list at the end of the list.
 func (s *shard) add(c *fast) {
 	s.mu.Lock()
-	wasEmpty := s.first == nil
-	if wasEmpty {
-		s.first = c
-	} else {
-		s.last.next = c
-	}
-	s.last = c
+	first := len(s.dirty) == 0
+	s.dirty = append(s.dirty, c)
 	s.mu.Unlock()
-	if wasEmpty && s.loop.corks.Load() == 0 {
+	if first && s.loop.corks.Load() == 0 {
 		signal(s.wake)
 	}
 }
 
-// dirty takes the whole list.
-func (s *shard) dirty() *fast {
+// swap takes the whole list and leaves an empty one, in the memory of a list that was flushed.
+func (s *shard) swap(flushed []*fast) []*fast {
+	clear(flushed)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.first
-	s.first, s.last = nil, nil
-	return c
+	list := s.dirty
+	s.dirty = flushed[:0]
+	return list
 }
 
 // enter gives a connection its slot, and starts the reading goroutine with the first one: where there are no plain

@@ -48,40 +48,32 @@ type Consumer interface {
 	Wake()
 }
 
-// keep is the capacity in frames that an empty queue does not give back.
-const keep = 16
-
-type entry struct {
-	frame    *frame.Frame
-	volatile bool
-}
-
 // Outbox is the queue of one session. Init must be called before its first use. All methods are safe for
 // concurrent use, Take and Release by the consumer alone.
 //
 // A consumer is woken once when there is something to take; the outbox is claimed from then on, and its
 // consumer is not woken again until Release found the queue empty.
 type Outbox struct {
-	// What every push and take needs comes first, for one line of the cache or two.
+	// What every push and take needs comes first, in one line of the cache.
 	mu        sync.Mutex
 	claimed   bool
-	stalled   bool    // the consumer cannot write now
-	finishing bool    // nothing may be pushed; the queue's end is the end of the transport
-	closed    bool    // nothing may be pushed
-	queue     []entry // from head on
-	head      int
+	stalled   bool // the consumer cannot write now
+	finishing bool // nothing may be pushed; the queue's end is the end of the transport
+	closed    bool // nothing may be pushed
+	awaited   bool // somebody waits for room
+	limits    atomic.Pointer[Limits]
 	consumer  Consumer
-	bytes     int
-	limits    *Limits
-	room      chan struct{}
-	volatiles int // how many of the queue are volatile
-	apart     int // frames at the queue's end that are not taken together with others
-	drops     *Drops
+	queue     queue
+
+	room  chan struct{} // closed when there is some; nil unless awaited
+	apart int           // frames at the queue's end that are not taken together with others
+	drops *Drops
 }
 
 // Init sets the bounds, and where drops are counted.
 func (o *Outbox) Init(limits *Limits, drops *Drops) {
-	o.limits, o.drops = limits, drops
+	o.limits.Store(limits)
+	o.drops = drops
 }
 
 // Push queues a frame and wakes the consumer. It fails with ErrDropped when the frame was dropped and counted,
@@ -97,18 +89,18 @@ func (o *Outbox) Push(f *frame.Frame, kind Kind) error {
 		switch {
 		case kind == Volatile:
 			o.drops.Volatile.Add(1)
-		case o.limits.DropVolatile:
+		case o.limits.Load().DropVolatile:
 			o.drops.QueueFull.Add(1)
 		default:
 			err = ErrFull
-			o.drops.QueueFull.Add(uint64(1 + o.clearLocked()))
+			o.drops.QueueFull.Add(uint64(1 + o.queue.clear()))
 			o.closeLocked()
 		}
 		o.mu.Unlock()
 		return err
 	}
 	had := o.pressedLocked()
-	o.appendLocked(f, kind == Volatile)
+	o.queue.push(f, kind == Volatile)
 	c := o.claimLocked()
 	yield := !had && !o.stalled && o.pressedLocked()
 	o.mu.Unlock()
@@ -132,8 +124,8 @@ func (o *Outbox) PushWait(ctx context.Context, f *frame.Frame) error {
 			o.mu.Unlock()
 			return ErrClosed
 		}
-		if o.head == len(o.queue) || !o.pressedLocked() && o.fitsLocked(f) {
-			o.appendLocked(f, false)
+		if o.queue.first == nil || !o.pressedLocked() && o.fitsLocked(f) {
+			o.queue.push(f, false)
 			c := o.claimLocked()
 			o.mu.Unlock()
 			if c != nil {
@@ -142,7 +134,7 @@ func (o *Outbox) PushWait(ctx context.Context, f *frame.Frame) error {
 			return nil
 		}
 		if o.room == nil {
-			o.room = make(chan struct{})
+			o.room, o.awaited = make(chan struct{}), true
 		}
 		room := o.room
 		o.mu.Unlock()
@@ -158,7 +150,7 @@ func (o *Outbox) PushWait(ctx context.Context, f *frame.Frame) error {
 func (o *Outbox) Attach(c Consumer) {
 	o.mu.Lock()
 	o.consumer, o.claimed, o.stalled = c, false, false
-	wake := o.head < len(o.queue) && o.claimLocked() != nil
+	wake := o.queue.first != nil && o.claimLocked() != nil
 	o.mu.Unlock()
 	if wake {
 		c.Wake()
@@ -176,38 +168,59 @@ func (o *Outbox) Detach() {
 // FinishApart queued is taken alone. finished says that the last frame of the session is among them.
 func (o *Outbox) Take(dst []*frame.Frame, limit int, size func(*frame.Frame) int) (frames []*frame.Frame, finished bool) {
 	o.mu.Lock()
-	for first := true; o.head < len(o.queue); first = false {
-		e := &o.queue[o.head]
-		limit -= size(e.frame)
-		if !first && (limit < 0 || len(o.queue)-o.head == o.apart) {
+	frames, finished = o.takeLocked(dst, limit, size)
+	o.mu.Unlock()
+	return frames, finished
+}
+
+// TakeReleasing is Take for a consumer that may be woken while it still writes. released says that the claim ended, as
+// by Release: the queue is empty, and neither finished nor stalled.
+func (o *Outbox) TakeReleasing(dst []*frame.Frame, limit int, size func(*frame.Frame) int) (frames []*frame.Frame, released, finished bool) {
+	o.mu.Lock()
+	frames, finished = o.takeLocked(dst, limit, size)
+	released = o.queue.first == nil && !finished && !o.stalled
+	o.claimed = !released
+	o.mu.Unlock()
+	return frames, released, finished
+}
+
+func (o *Outbox) takeLocked(dst []*frame.Frame, limit int, size func(*frame.Frame) int) (frames []*frame.Frame, finished bool) {
+	for first := true; o.queue.first != nil; first = false {
+		f := o.queue.first
+		limit -= size(f)
+		if !first && (limit < 0 || o.queue.len() == o.apart) {
 			break
 		}
-		dst = append(dst, e.frame)
-		o.bytes -= e.frame.Size()
-		if e.volatile {
-			o.volatiles--
-		}
-		*e = entry{}
-		o.head++
+		dst = append(dst, f)
+		o.queue.pop()
 	}
-	if o.head == len(o.queue) {
-		o.emptyLocked()
-		finished = o.finishing
-	}
-	if !o.pressedLocked() {
+	if o.awaited && !o.pressedLocked() {
 		o.wakeWaitersLocked()
 	}
-	o.mu.Unlock()
-	return dst, finished
+	return dst, o.finishing && o.queue.first == nil
 }
+
+// Fetch brings the outbox near: called for several before something is done with each, it lets the processor fetch all of
+// them from memory at the same time.
+func (o *Outbox) Fetch() { o.limits.Load() }
 
 // Release ends the consumer's claim when the queue is empty; else it reports that there is more to take.
 func (o *Outbox) Release() (more bool) {
 	o.mu.Lock()
-	more = o.head < len(o.queue)
+	more = o.queue.first != nil
 	o.claimed = more
 	o.mu.Unlock()
 	return more
+}
+
+// Hold stalls the outbox and claims it. It reports whether it was claimed already: after TakeReleasing, whether the
+// consumer was woken since.
+func (o *Outbox) Hold() (claimed bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	claimed = o.claimed
+	o.claimed, o.stalled = true, true
+	return claimed
 }
 
 // Stall tells whether the consumer cannot write now, so that volatile frames are dropped.
@@ -231,7 +244,7 @@ func (o *Outbox) finish(apart int, last []*frame.Frame) bool {
 		return false
 	}
 	for _, f := range last {
-		o.appendLocked(f, false)
+		o.queue.push(f, false)
 	}
 	o.finishing, o.apart = true, apart
 	o.closeLocked()
@@ -248,17 +261,13 @@ func (o *Outbox) finish(apart int, last []*frame.Frame) bool {
 func (o *Outbox) Refinish(last ...*frame.Frame) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	n := len(o.queue) - o.apart
-	if o.apart == 0 || n < o.head {
+	if o.apart == 0 || o.queue.len() < o.apart {
 		return false
 	}
-	for _, e := range o.queue[n:] {
-		o.bytes -= e.frame.Size()
-	}
-	clear(o.queue[n:])
-	o.queue, o.apart = o.queue[:n], 0
+	o.queue.dropLast(o.apart)
+	o.apart = 0
 	for _, f := range last {
-		o.appendLocked(f, false)
+		o.queue.push(f, false)
 	}
 	return true
 }
@@ -266,14 +275,14 @@ func (o *Outbox) Refinish(last ...*frame.Frame) bool {
 // Discard drops what is queued; Finish may still follow.
 func (o *Outbox) Discard() {
 	o.mu.Lock()
-	o.drops.Closed.Add(uint64(o.clearLocked()))
+	o.drops.Closed.Add(uint64(o.queue.clear()))
 	o.mu.Unlock()
 }
 
 // Close drops what is queued and closes the outbox.
 func (o *Outbox) Close() {
 	o.mu.Lock()
-	o.drops.Closed.Add(uint64(o.clearLocked()))
+	o.drops.Closed.Add(uint64(o.queue.clear()))
 	o.finishing = false
 	o.closeLocked()
 	o.mu.Unlock()
@@ -283,7 +292,7 @@ func (o *Outbox) Close() {
 func (o *Outbox) Len() (bytes, frames int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.bytes, len(o.queue) - o.head
+	return o.queue.bytes(), o.queue.len()
 }
 
 func (o *Outbox) admitLocked(f *frame.Frame, kind Kind) bool {
@@ -293,56 +302,25 @@ func (o *Outbox) admitLocked(f *frame.Frame, kind Kind) bool {
 	if o.fitsLocked(f) {
 		return true
 	}
-	if o.volatiles > 0 {
-		o.dropVolatileLocked(f)
+	if o.queue.hasVolatile() {
+		o.drops.Volatile.Add(uint64(o.queue.dropVolatile(func(frames, bytes int) bool { return o.limits.Load().fit(f, frames, bytes) })))
 	}
 	return o.fitsLocked(f)
 }
 
-// fitsLocked lets an empty outbox take a frame of any size, else no large message could ever be sent.
 func (o *Outbox) fitsLocked(f *frame.Frame) bool {
-	n := len(o.queue) - o.head
-	return n == 0 || n < o.limits.Frames && o.bytes+f.Size() <= o.limits.Bytes
+	return o.queue.first == nil || o.limits.Load().fit(f, o.queue.len(), o.queue.bytes())
+}
+
+// fit lets an empty outbox take a frame of any size, else no large message could ever be sent.
+func (l *Limits) fit(f *frame.Frame, frames, bytes int) bool {
+	return frames == 0 || frames < l.Frames && bytes+f.Size() <= l.Bytes
 }
 
 // pressedLocked says that half of the room is taken.
 func (o *Outbox) pressedLocked() bool {
-	return 2*(len(o.queue)-o.head) >= o.limits.Frames || 2*o.bytes >= o.limits.Bytes
-}
-
-// dropVolatileLocked drops the oldest volatile frames until f fits or none is left.
-func (o *Outbox) dropVolatileLocked(f *frame.Frame) {
-	kept := o.queue[:0]
-	queue := o.queue[o.head:]
-	dropped := 0
-	n := len(queue)
-	for _, e := range queue {
-		fits := n == 0 || n < o.limits.Frames && o.bytes+f.Size() <= o.limits.Bytes
-		if e.volatile && !fits {
-			dropped++
-			n--
-			o.bytes -= e.frame.Size()
-			continue
-		}
-		kept = append(kept, e)
-	}
-	clear(o.queue[len(kept):])
-	o.queue, o.head = kept, 0
-	o.volatiles -= dropped
-	o.drops.Volatile.Add(uint64(dropped))
-}
-
-func (o *Outbox) appendLocked(f *frame.Frame, volatile bool) {
-	if len(o.queue) == cap(o.queue) && o.head > len(o.queue)/2 {
-		n := copy(o.queue, o.queue[o.head:])
-		clear(o.queue[n:])
-		o.queue, o.head = o.queue[:n], 0
-	}
-	o.queue = append(o.queue, entry{f, volatile})
-	o.bytes += f.Size()
-	if volatile {
-		o.volatiles++
-	}
+	l := o.limits.Load()
+	return 2*o.queue.len() >= l.Frames || 2*o.queue.bytes() >= l.Bytes
 }
 
 // claimLocked returns the consumer if it is to be woken.
@@ -354,22 +332,6 @@ func (o *Outbox) claimLocked() Consumer {
 	return o.consumer
 }
 
-func (o *Outbox) clearLocked() (dropped int) {
-	dropped = len(o.queue) - o.head
-	clear(o.queue)
-	o.emptyLocked()
-	o.bytes, o.volatiles = 0, 0
-	return dropped
-}
-
-// emptyLocked reuses a small queue and gives a large one back, so that memory shrinks after a burst.
-func (o *Outbox) emptyLocked() {
-	o.queue, o.head = o.queue[:0], 0
-	if cap(o.queue) > keep {
-		o.queue = nil
-	}
-}
-
 func (o *Outbox) closeLocked() {
 	o.closed = true
 	o.wakeWaitersLocked()
@@ -378,6 +340,6 @@ func (o *Outbox) closeLocked() {
 func (o *Outbox) wakeWaitersLocked() {
 	if o.room != nil {
 		close(o.room)
-		o.room = nil
+		o.room, o.awaited = nil, false
 	}
 }

@@ -132,6 +132,48 @@ func TestConsumerIsWokenOncePerClaim(t *testing.T) {
 	}
 }
 
+func TestTakeReleasing(t *testing.T) {
+	o, _, c := newOutbox(outbox.Limits{Bytes: 1000, Frames: 10})
+	f := message(10)
+	push := func(woken int) {
+		t.Helper()
+		if err := o.Push(f, outbox.Data); err != nil || c.woken != woken {
+			t.Fatalf("Push = %v, woken %d times, want %d", err, c.woken, woken)
+		}
+	}
+	takes := func(limit, n int, released bool) {
+		t.Helper()
+		frames, got, finished := o.TakeReleasing(nil, limit, (*frame.Frame).Size)
+		if len(frames) != n || got != released || finished {
+			t.Fatalf("took %d frames, released %v, finished %v; want %d, %v, false", len(frames), got, finished, n, released)
+		}
+	}
+	push(1)
+	push(1)
+	takes(f.Size(), 1, false)
+	push(1)
+	takes(1000, 2, true)
+	if o.Hold() {
+		t.Error("Hold says that a consumer was woken for an empty queue")
+	}
+	push(1)
+	if err := o.Push(f, outbox.Volatile); err != outbox.ErrDropped {
+		t.Errorf("Push of a volatile frame = %v, want ErrDropped", err)
+	}
+	takes(1000, 1, false)
+	o.Stall(false)
+	takes(1000, 0, true)
+	push(2)
+	if !o.Hold() {
+		t.Error("Hold does not say that the consumer was woken")
+	}
+	o.Stall(false)
+	o.Finish(f)
+	if frames, released, finished := o.TakeReleasing(nil, 1000, (*frame.Frame).Size); len(frames) != 2 || released || !finished {
+		t.Errorf("took %d frames, released %v, finished %v; want 2, false, true", len(frames), released, finished)
+	}
+}
+
 func TestOrderAndLimitOfTake(t *testing.T) {
 	o, _, _ := newOutbox(outbox.Limits{Bytes: 1 << 20, Frames: 1000})
 	next, taken := 0, 0

@@ -208,7 +208,7 @@ func (n *Namespace) deliver(d delivery) (listening []*Socket) {
 		if d.acks != nil {
 			d.acks.expect(s)
 		}
-		if err := s.conn.session.Send(f, d.volatile); err != nil {
+		if err := s.session.Send(f, d.volatile); err != nil {
 			if d.acks != nil {
 				d.acks.unexpect(s, sendError(err))
 			}

@@ -32,7 +32,7 @@ const nodeTime = "Mon Jan 02 2006 15:04:05 GMT-0700 (Coordinated Universal Time)
 // encodeHandshake writes a handshake as Node has it (reference, section "API", Socket): names of headers in lower case,
 // xdomain for whether there is an Origin, the time once as text and once in ms since 1970.
 func encodeHandshake(s *Socket) json.RawMessage {
-	h := s.conn.session.Handshake()
+	h := s.session.Handshake()
 	b := append(make([]byte, 0, 1024), `{"headers":{`...)
 	if h.Host != "" {
 		b = append(parser.AppendString(appendKey(b, "host"), h.Host), ',')

@@ -190,7 +190,7 @@ func (s *Socket) sendWait(ctx context.Context, f *frame.Frame) error {
 	if s.state.Load() == stateDisconnected {
 		return ErrDisconnected
 	}
-	return sendError(s.conn.session.SendWait(ctx, f))
+	return sendError(s.session.SendWait(ctx, f))
 }
 
 // sendError turns the engine's errors into ours.

@@ -178,7 +178,7 @@ func (r *recovery) catchUpKept(ctx context.Context, s *Socket, old *session, fro
 			if f == nil {
 				continue
 			}
-			if err := s.conn.session.SendWait(ctx, f); err != nil {
+			if err := s.session.SendWait(ctx, f); err != nil {
 				return read, replayed, err
 			}
 			replayed++

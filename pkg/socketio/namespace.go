@@ -165,7 +165,7 @@ func (n *Namespace) admit(ctx context.Context, s *Socket) {
 	if n.recovery != nil {
 		if err := n.recovery.enter(ctx, s, old, from); err != nil {
 			n.recovery.turnAway(s, old, err)
-			s.conn.session.Close(engineio.ForcedClose, err)
+			s.session.Close(engineio.ForcedClose, err)
 			return
 		}
 	} else if !n.enter(s) {
@@ -206,11 +206,11 @@ func (n *Namespace) enter(s *Socket) bool {
 	everyone, _ := n.rooms.Join("", s, func() {
 		s.life.mu.Lock() // see receives
 		defer s.life.mu.Unlock()
-		full = errors.Is(s.conn.session.Send(reply, false), engineio.ErrDropped)
+		full = errors.Is(s.session.Send(reply, false), engineio.ErrDropped)
 		s.state.CompareAndSwap(stateJoining, stateConnected)
 	})
 	if full {
-		s.conn.session.Close(engineio.SlowConsumer, ErrSlowConsumer)
+		s.session.Close(engineio.SlowConsumer, ErrSlowConsumer)
 	}
 	s.mu.Lock()
 	s.everyone = everyone

@@ -176,7 +176,7 @@ func (r *recovery) keepSend(s *Socket, p *payload, e SocketEmitter) error {
 	if !volatile {
 		r.history.add(kept{offset: at, at: time.Now(), size: f.Size(), frame: f, rooms: []string{s.id}})
 	}
-	return sendError(s.conn.session.Send(f, e.volatile))
+	return sendError(s.session.Send(f, e.volatile))
 }
 
 // nextLocked makes the frame of an event of this node. A volatile event has the offset of the event before it: clients
@@ -340,7 +340,7 @@ func (r *recovery) catchUp(ctx context.Context, s *Socket, old *session, from ad
 		}
 		r.mu.Unlock()
 		for _, f := range missed {
-			if err := s.conn.session.SendWait(ctx, f); err != nil {
+			if err := s.session.SendWait(ctx, f); err != nil {
 				return err
 			}
 		}

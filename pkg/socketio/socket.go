@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"example.com/chorus/internal/engineio"
 	"example.com/chorus/internal/rooms"
 	"example.com/chorus/pkg/adapter"
 	"example.com/chorus/pkg/socketio/parser"
@@ -27,8 +28,9 @@ const (
 
 // Socket is one client in one namespace. All methods are safe for concurrent use.
 type Socket struct {
-	conn      *connection
+	session   *engineio.Session // of conn; for broadcasts, which fetch nothing else of that
 	state     atomic.Uint32
+	conn      *connection
 	recovered bool
 	id        string
 	pid       string // private, if sessions are kept for recovery
@@ -64,7 +66,7 @@ type Socket struct {
 }
 
 func newSocket(nsp *Namespace, conn *connection, auth []byte) *Socket {
-	s := &Socket{id: newID(), nsp: nsp, conn: conn, auth: auth}
+	s := &Socket{id: newID(), nsp: nsp, session: conn.session, conn: conn, auth: auth}
 	if conn.session.Protocol() == 3 { // whose clients derive it from the id of the connection
 		if s.id = conn.session.ID(); nsp.name != "/" {
 			s.id = nsp.name + "#" + s.id
@@ -88,14 +90,14 @@ func (s *Socket) ID() string { return s.id }
 func (s *Socket) Namespace() *Namespace { return s.nsp }
 
 // Transport returns the current transport of the connection, Polling or WebSocket.
-func (s *Socket) Transport() string { return s.conn.session.Transport() }
+func (s *Socket) Transport() string { return s.session.Transport() }
 
 // Connected reports whether the socket is in its namespace: after the middlewares, until it disconnects.
 func (s *Socket) Connected() bool { return s.state.Load() == stateConnected }
 
 // Handshake returns how the client came.
 func (s *Socket) Handshake() Handshake {
-	h := s.conn.session.Handshake()
+	h := s.session.Handshake()
 	return Handshake{
 		Header: h.Header, URL: h.URL, Query: h.Query, RemoteAddr: h.RemoteAddr,
 		Secure: h.Secure, Time: h.Time, Auth: s.auth,
@@ -139,7 +141,7 @@ func (s *Socket) DisconnectDetail() error {
 // connectReply is the payload that answers CONNECT.
 func (s *Socket) connectReply() []byte {
 	switch {
-	case s.conn.session.Protocol() == 3:
+	case s.session.Protocol() == 3:
 		return nil
 	case s.pid != "":
 		return []byte(`{"sid":"` + s.id + `","pid":"` + s.pid + `"}`)
