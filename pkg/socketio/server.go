@@ -286,39 +286,3 @@ func (s *Server) Ready() error {
 	}
 	return nil
 }
-
-// workers counts the goroutines of inboxes, which come and go with events.
-type workers struct {
-	active  atomic.Int64
-	waiting atomic.Bool
-	idle    chan struct{} // has room for one
-}
-
-func (w *workers) start(run func()) {
-	w.active.Add(1)
-	go func() {
-		defer w.done()
-		run()
-	}()
-}
-
-func (w *workers) done() {
-	if w.active.Add(-1) == 0 && w.waiting.Load() {
-		select {
-		case w.idle <- struct{}{}:
-		default:
-		}
-	}
-}
-
-func (w *workers) wait(ctx context.Context) error {
-	w.waiting.Store(true)
-	for w.active.Load() > 0 {
-		select {
-		case <-w.idle:
-		case <-ctx.Done():
-			return fmt.Errorf("%d handlers still run: %w", w.active.Load(), context.Cause(ctx))
-		}
-	}
-	return nil
-}
