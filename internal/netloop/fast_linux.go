@@ -53,6 +53,8 @@ type fast struct {
 	linger *time.Timer // closes a connection that was finished
 
 	words []byte // of Part
+
+	_ [16]byte // to a multiple of 64 bytes, as lines of the cache have them
 }
 
 // stall is the rest of a write that waits for the kernel.

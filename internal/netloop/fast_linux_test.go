@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"example.com/chorus/internal/outbox"
 )
@@ -148,5 +149,11 @@ func TestPushWhileWriting(t *testing.T) {
 			t.Errorf("%d reluctant writes: %v", rounds, err)
 		}
 		waitFor(t, func() bool { return p.outbox.Push(numbered(0, 10), outbox.Volatile) == nil })
+	}
+}
+
+func TestLayout(t *testing.T) {
+	if n := unsafe.Sizeof(fast{}); n%64 != 0 {
+		t.Errorf("a connection has %d bytes, want a multiple of 64, so that what every write needs is in one line of the cache", n)
 	}
 }

@@ -79,6 +79,7 @@ func (s *shard) collect(c *fast) {
 		b, ok := s.join(c.format, s.frames[first:])
 		if !ok { // the arena is full of the connections before
 			mine := append(frames(nil), s.frames[first:]...)
+			clear(s.frames[first:])
 			s.frames = s.frames[:first]
 			s.send()
 			w.first, s.frames = 0, append(s.frames, mine...)

@@ -209,9 +209,15 @@ func (s *shard) add(c *fast) {
 	}
 }
 
+// keepDirty is how many connections a list has room for that stays when it is empty.
+const keepDirty = 16 << 10
+
 // swap takes the whole list and leaves an empty one, in the memory of a list that was flushed.
 func (s *shard) swap(flushed []*fast) []*fast {
 	clear(flushed)
+	if cap(flushed) > keepDirty && len(flushed) < cap(flushed)/4 {
+		flushed = nil // of a burst that is over
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := s.dirty

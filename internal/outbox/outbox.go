@@ -49,12 +49,12 @@ type Consumer interface {
 }
 
 // Outbox is the queue of one session. Init must be called before its first use. All methods are safe for
-// concurrent use, Take and Release by the consumer alone.
+// concurrent use, Take, TakeReleasing, Release and Hold by the consumer alone.
 //
 // A consumer is woken once when there is something to take; the outbox is claimed from then on, and its
-// consumer is not woken again until Release found the queue empty.
+// consumer is not woken again until Release found the queue empty, or TakeReleasing left it so.
 type Outbox struct {
-	// What every push and take needs comes first, in one line of the cache.
+	// What every push and take needs comes first, in 64 bytes: one line of the cache, if it begins where a line does.
 	mu        sync.Mutex
 	claimed   bool
 	stalled   bool // the consumer cannot write now

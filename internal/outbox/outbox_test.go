@@ -370,3 +370,23 @@ func TestRefinish(t *testing.T) {
 		t.Error("Refinish after the last frame was taken")
 	}
 }
+
+// A full queue that loses its volatile frames one by one does so in its own memory.
+func TestDropVolatileAllocatesNothing(t *testing.T) {
+	const frames = 256
+	o, drops, _ := newOutbox(outbox.Limits{Bytes: 1 << 20, Frames: frames})
+	f := message(10)
+	for i := range frames {
+		_ = o.Push(f, []outbox.Kind{outbox.Data, outbox.Volatile}[i%2])
+	}
+	if n := testing.AllocsPerRun(frames/2-2, func() {
+		if err := o.Push(f, outbox.Data); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations, want 0", n)
+	}
+	if n := drops.Volatile.Load(); n != frames/2-1 {
+		t.Errorf("%d volatile frames dropped, want %d", n, frames/2-1)
+	}
+}

@@ -133,15 +133,29 @@ func (q *queue) dropVolatile(enough func(frames, bytes int) bool) (dropped int) 
 
 // filter removes those of the frames from the given one on that are not wanted.
 func (q *queue) filter(from int, wanted func(entry) bool) {
-	old := *q
-	*q = queue{}
-	for i := range old.len() {
-		e := entry{old.first, old.volatile}
-		if i > 0 {
-			e = old.rest.entries[old.rest.head+i-1]
+	if q.first == nil {
+		return
+	}
+	first := from > 0 || wanted(entry{q.first, q.volatile})
+	if r := q.rest; r != nil {
+		kept := r.entries[:0]
+		for i, e := range r.entries[r.head:] {
+			if i+1 < from || wanted(e) {
+				kept = append(kept, e)
+				continue
+			}
+			r.bytes -= e.frame.Size()
+			if e.volatile {
+				r.volatiles--
+			}
 		}
-		if i < from || wanted(e) {
-			q.push(e.frame, e.volatile)
+		clear(r.entries[len(kept):])
+		r.entries, r.head = kept, 0
+		if len(kept) == 0 {
+			q.shrink()
 		}
+	}
+	if !first {
+		q.pop()
 	}
 }

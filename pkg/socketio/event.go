@@ -9,6 +9,9 @@ import (
 
 // Handler handles a received event. It runs in the order of arrival, one at a time per socket. ctx ends when the
 // socket disconnects. An error sends no acknowledgement; it goes to the OnError handlers of the namespace.
+//
+// Goroutines that ran one handler run others afterwards: what a handler changes of its goroutine, as
+// [runtime.LockOSThread] and [runtime/pprof.SetGoroutineLabels] do, it must take back.
 type Handler func(ctx context.Context, s *Socket, args Args) error
 
 // Registrar is what handlers are registered with: a Server, a Namespace, or a single Socket.
