@@ -77,7 +77,7 @@ func (c *client) handle(events uint32, buf []byte) {
 	if events&^syscall.EPOLLOUT == 0 {
 		return
 	}
-	n, err := epoll.Read(c.fd, buf)
+	n, err := epoll.Receive(c.fd, buf)
 	switch {
 	case errors.Is(err, syscall.EAGAIN):
 	case err != nil:
@@ -252,7 +252,7 @@ func (c *client) sendLocked(b []byte) error {
 		b = append(c.unsent, b...)
 	}
 	for len(b) > 0 {
-		n, err := epoll.Write(c.fd, b)
+		n, err := epoll.Send(c.fd, b)
 		if errors.Is(err, syscall.EAGAIN) {
 			break
 		}

@@ -34,7 +34,7 @@ func (c *conn) Read(b []byte) (n int, err error) {
 		return 0, nil
 	}
 	waited := c.raw.Read(func(fd uintptr) bool {
-		n, err = Read(int(fd), b)
+		n, err = Receive(int(fd), b)
 		return !errors.Is(err, syscall.EAGAIN)
 	})
 	switch {
@@ -52,7 +52,7 @@ func (c *conn) Write(b []byte) (n int, err error) {
 	for n < len(b) {
 		var m int
 		waited := c.raw.Write(func(fd uintptr) bool {
-			m, err = Write(int(fd), b[n:])
+			m, err = Send(int(fd), b[n:])
 			return !errors.Is(err, syscall.EAGAIN)
 		})
 		switch {

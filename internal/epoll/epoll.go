@@ -98,12 +98,12 @@ func (s *Set) Control(op, fd int, number int32, events uint32) error {
 var one = []byte{1, 0, 0, 0, 0, 0, 0, 0}
 
 // Wake causes an event with the number Woken, until Calm is called.
-func (s *Set) Wake() { _, _ = Write(s.event, one) } // full means that it is awake
+func (s *Set) Wake() { _, _ = write(s.event, one) } // full means that it is awake
 
 // Calm takes back all calls of Wake.
 func (s *Set) Calm() {
 	var count [8]byte
-	_, _ = Read(s.event, count[:])
+	_, _ = read(s.event, count[:])
 }
 
 // Close closes the set, for which nobody waits any more.

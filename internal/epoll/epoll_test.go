@@ -50,16 +50,16 @@ func TestSet(t *testing.T) {
 	s.Wake()
 	next(Woken)
 	s.Calm()
-	if n, err := Write(pipe[1], []byte("abc")); n != 3 || err != nil {
+	if n, err := write(pipe[1], []byte("abc")); n != 3 || err != nil {
 		t.Fatalf("write: %d, %v", n, err)
 	}
 	goOn <- true
 	next(7)
 	buf := make([]byte, 8)
-	if n, err := Read(pipe[0], buf); string(buf[:n]) != "abc" || err != nil {
+	if n, err := read(pipe[0], buf); string(buf[:n]) != "abc" || err != nil {
 		t.Fatalf("read: %q, %v", buf[:n], err)
 	}
-	if n, err := Read(pipe[0], buf); n != 0 || !errors.Is(err, syscall.EAGAIN) {
+	if n, err := read(pipe[0], buf); n != 0 || !errors.Is(err, syscall.EAGAIN) {
 		t.Fatalf("read of nothing: %d, %v", n, err)
 	}
 	s.Wake()
@@ -79,10 +79,10 @@ func TestErrors(t *testing.T) {
 	if err := s.Control(syscall.EPOLL_CTL_MOD, -1, 0, 0); !errors.Is(err, syscall.EBADF) {
 		t.Errorf("control of nothing: %v", err)
 	}
-	if n, err := Write(-1, []byte("a")); n != 0 || !errors.Is(err, syscall.EBADF) {
-		t.Errorf("write to nothing: %d, %v", n, err)
+	if n, err := Send(-1, []byte("a")); n != 0 || !errors.Is(err, syscall.EBADF) {
+		t.Errorf("send to nothing: %d, %v", n, err)
 	}
-	if n, err := Read(-1, nil); n != 0 || !errors.Is(err, syscall.EBADF) {
-		t.Errorf("read from nothing: %d, %v", n, err)
+	if n, err := Receive(-1, nil); n != 0 || !errors.Is(err, syscall.EBADF) {
+		t.Errorf("receive from nothing: %d, %v", n, err)
 	}
 }

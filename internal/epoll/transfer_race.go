@@ -4,12 +4,16 @@ package epoll
 
 import "syscall"
 
-// Read reads from a non-blocking descriptor, by the call that the race detector knows: what one goroutine did before it
-// wrote happens before what another one does that has read.
-func Read(fd int, b []byte) (int, error) { return transfer(syscall.Read, fd, b) }
+// Receive reads from a socket, by the call that the race detector knows: what one goroutine did before it sent happens
+// before what another one does that has received.
+func Receive(fd int, b []byte) (int, error) { return read(fd, b) }
 
-// Write writes to a non-blocking descriptor, as Read does.
-func Write(fd int, b []byte) (int, error) { return transfer(syscall.Write, fd, b) }
+// Send writes to a socket, as Receive reads.
+func Send(fd int, b []byte) (int, error) { return write(fd, b) }
+
+func read(fd int, b []byte) (int, error) { return transfer(syscall.Read, fd, b) }
+
+func write(fd int, b []byte) (int, error) { return transfer(syscall.Write, fd, b) }
 
 func transfer(call func(int, []byte) (int, error), fd int, b []byte) (int, error) {
 	for {

@@ -123,7 +123,7 @@ func (c *fast) pause() bool {
 }
 
 func (c *fast) WriteNow(b []byte) error {
-	n, err := epoll.Write(c.fd, b)
+	n, err := epoll.Send(c.fd, b)
 	switch {
 	case err != nil:
 		return os.NewSyscallError("write", err)

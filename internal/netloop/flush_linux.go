@@ -44,7 +44,7 @@ func (oneByOne) submit(batch []write) {
 		if w.fd < 0 {
 			continue
 		}
-		w.sent, _ = epoll.Write(w.fd, w.b)
+		w.sent, _ = epoll.Send(w.fd, w.b)
 	}
 }
 

@@ -76,7 +76,7 @@ func (c *fast) ready(events uint32, buf []byte) {
 	if events&^uint32(syscall.EPOLLOUT) == 0 {
 		return
 	}
-	n, err := epoll.Read(c.fd, buf)
+	n, err := epoll.Receive(c.fd, buf)
 	switch {
 	case err == syscall.EAGAIN:
 	case err != nil:
