@@ -12,7 +12,7 @@ BUNDLE      := web/dist/socket.io.min.js
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI    := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: help run build client test lint unit fuzz golden docs docs-metrics deploy dashboard interop heavy golangci charts manifests tools clean go node
+.PHONY: help run build client test lint unit fuzz golden docs docs-metrics deploy dashboard interop heavy golangci charts platforms manifests tools clean go node
 
 help: ## show what make can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,13 +74,18 @@ interop: build ## test with official clients, Node servers and a browser
 deploy: ## check the configurations of the balancer, of Prometheus, of Alertmanager and of systemd
 	deploy/check
 
-heavy: golangci charts ## check with tools that take minutes to compile the first time
+heavy: golangci charts platforms ## check with tools that take minutes to compile the first time
 
 golangci: go client ## run golangci-lint over every module
 	@git ls-files '*go.mod' | xargs -n 1 dirname | while read -r dir; do \
 		echo "golangci-lint in $$dir"; \
 		(cd "$$dir" && go run $(GOLANGCI) run --config "$(CURDIR)/.golangci.yml" ./... </dev/null); \
 	done
+
+PLATFORMS := linux/386 linux/arm64 darwin/arm64 windows/amd64
+
+platforms: go ## compile for other systems and processors
+	@for p in $(PLATFORMS); do echo "compiling for $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} go build ./... || exit 1; done
 
 # Not from the cache, which does not see that files outside of the module have changed.
 charts: go client ## test the Dockerfile, compose file, Helm chart, manifests, rules and dashboard

@@ -57,11 +57,11 @@ type Outbox struct {
 	// What every push and take needs comes first, in 64 bytes: one line of the cache, if it begins where a line does.
 	mu        sync.Mutex
 	claimed   bool
-	stalled   bool // the consumer cannot write now
-	finishing bool // nothing may be pushed; the queue's end is the end of the transport
-	closed    bool // nothing may be pushed
-	awaited   bool // somebody waits for room
-	limits    atomic.Pointer[Limits]
+	stalled   bool                   // the consumer cannot write now
+	finishing bool                   // nothing may be pushed; the queue's end is the end of the transport
+	closed    bool                   // nothing may be pushed
+	awaited   bool                   // somebody waits for room
+	limits    atomic.Pointer[Limits] // never changes; atomic for Fetch, whose load would else be left out
 	consumer  Consumer
 	queue     queue
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -391,7 +392,7 @@ func testAbsurdAnswers(t *testing.T, r *requestTest) {
 	for i, n := range nodes {
 		n.AnswerWith(func(m *adapter.Message, respond func(*adapter.Response)) {
 			if m.Kind == adapter.Broadcast && i == 1 {
-				respond(&adapter.Response{Count: 1 << 50})
+				respond(&adapter.Response{Count: math.MaxInt})
 				return
 			}
 			respond(&adapter.Response{})

@@ -1,11 +1,11 @@
-//go:build linux && race
+//go:build linux && (race || !amd64 && !arm64)
 
 package epoll
 
 import "syscall"
 
-// Receive reads from a socket, by the call that the race detector knows: what one goroutine did before it sent happens
-// before what another one does that has received.
+// Receive reads from a socket, by the call that the scheduler is told of and the race detector knows: what one goroutine
+// did before it sent happens before what another one does that has received. Some processors have no recvfrom.
 func Receive(fd int, b []byte) (int, error) { return read(fd, b) }
 
 // Send writes to a socket, as Receive reads.
